@@ -1,0 +1,57 @@
+# Everything a newcomer needs is `make run` and `make test`.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PY_VENV := tests/py/.venv
+BIN := $(CURDIR)/target/release/fanfare
+export FANFARE_BIN := $(BIN)
+
+.PHONY: help run test setup build lint fmt unit house js abuse py crash test-crash test-autobahn bench
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+setup: ## Check what is needed, install what can be
+	@bash tests/house/setup.sh
+
+build: setup
+	cargo build --release --locked -p fanfare
+
+run: build ## Start a development server on 127.0.0.1:8080
+	$(BIN) serve --dev --listen 127.0.0.1:8080 --data fanfare-data
+
+test: setup lint house unit build js abuse py crash ## Run every test
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+fmt: ## Format the code
+	cargo fmt --all
+
+house: ## File sizes and directions between crates
+	python3 tests/house/check.py
+
+unit:
+	cargo test --workspace --locked
+
+js: build
+	cd tests/js && npm ci --no-audit --no-fund && npm test
+
+abuse: build
+	cd tests/abuse && npm test
+
+py: build
+	test -x $(PY_VENV)/bin/pytest || { python3 -m venv $(PY_VENV) && $(PY_VENV)/bin/pip install -q -r tests/py/requirements.txt; }
+	cd tests/py && .venv/bin/pytest -q
+
+crash: build
+	cd tests/crash && CYCLES=10 npm test
+
+test-crash: build ## 200 kills while publishing; nothing acknowledged may be lost
+	cd tests/crash && CYCLES=200 npm test
+
+test-autobahn: ## WebSocket conformance with Autobahn's fuzzing client
+	bash tests/autobahn/run.sh
+
+bench: build ## Measure the server beside the raw baseline
+	$(BIN) bench suite --out target/bench.md

@@ -1,0 +1,4 @@
+pub mod auth;
+pub mod rest;
+pub mod session;
+pub mod wire;

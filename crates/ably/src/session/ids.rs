@@ -1,0 +1,29 @@
+//! Ids that publishers choose.
+
+use fanfare_model::Message;
+use fanfare_model::error::{self, ErrorInfo};
+
+/// The id under which a publish is recorded, if its publisher chose one: then a second one with the same id is no second
+/// publish. The ids of several messages must be `<base>:<index>`; a single message may have any.
+pub(crate) fn record_id(messages: &[Message]) -> Result<Option<Box<str>>, ErrorInfo> {
+    let chosen = messages.iter().filter(|m| m.id.is_some()).count();
+    let Some(first) = messages.first().filter(|_| chosen > 0) else { return Ok(None) };
+    if chosen < messages.len() {
+        return Err(error::invalid_message_ids("either all messages of a publish have an id, or none"));
+    }
+    let first_id = first.id.as_deref().unwrap_or_default();
+    let base = base_of(first_id, 0);
+    if messages.len() == 1 {
+        return Ok(Some(base.unwrap_or(first_id).into()));
+    }
+    let of_base = |(index, m): (usize, &Message)| m.id.as_deref().and_then(|id| base_of(id, index)) == base;
+    match base {
+        Some(base) if messages.iter().enumerate().all(of_base) => Ok(Some(base.into())),
+        _ => Err(error::invalid_message_ids("those of several messages must be <base>:<index>")),
+    }
+}
+
+fn base_of(id: &str, index: usize) -> Option<&str> {
+    let (base, suffix) = id.rsplit_once(':')?;
+    (!base.is_empty() && suffix == index.to_string()).then_some(base)
+}

@@ -1,0 +1,127 @@
+//! Attaching: where an attachment begins, and what it is given first.
+
+use std::sync::Arc;
+
+use fanfare_model::{BodyKind, Record, Stamp, error};
+use fanfare_store::{Direction, Query, StoreError};
+
+use super::Owner;
+use super::channel::Channel;
+use crate::mail::{AttachMail, AttachedAt, AttachedMail, Mail};
+use crate::session::{Continuity, Since};
+
+/// A read that a rewind needs. The seam to the tail closes in memory: the tail holds everything that
+/// is committed while the store is read.
+#[derive(Debug)]
+pub(super) struct Fetch {
+    pub(super) from: Stamp,
+    pub(super) to: Stamp,
+    pub(super) limit: usize,
+}
+
+impl Owner {
+    pub(super) fn attach(&mut self, attach: Box<AttachMail>) {
+        let Some(attach) = self.when_loaded(attach) else { return };
+        let now = self.now;
+        let Some(channel) = self.channels.get_mut(&attach.channel) else { return };
+        // Counted before anything is fetched, so that a detach that comes meanwhile counts out what
+        // was counted in.
+        channel.used_at = now.mono;
+        match attach.before {
+            Some((roles, audience)) => channel.count(roles, audience, -1),
+            None => channel.add_interest(attach.from.worker),
+        }
+        channel.count(attach.roles, attach.audience, 1);
+        match channel.backlog(&attach.since, attach.audience, attach.connection.as_ref(), now) {
+            Ok((continuity, backlog)) => self.attached(attach, continuity, backlog),
+            Err(fetch) => self.fetch(attach, &fetch),
+        }
+    }
+
+    /// Makes the channel if need be; keeps the mail when the store has not answered yet.
+    fn when_loaded(&mut self, attach: Box<AttachMail>) -> Option<Box<AttachMail>> {
+        let key = attach.channel.clone();
+        match self.channel(&key) {
+            None => {
+                self.refuse(&attach, error::not_found("the app does not exist any more"));
+                None
+            }
+            Some(Channel { waiting: Some(waiting), .. }) => {
+                waiting.push(Mail::Attach(attach));
+                None
+            }
+            Some(_) => Some(attach),
+        }
+    }
+
+    fn fetch(&self, attach: Box<AttachMail>, fetch: &Fetch) {
+        let shared = self.shared.clone();
+        let me = self.me;
+        let query = Query {
+            kind: BodyKind::Messages,
+            from: fetch.from,
+            to: fetch.to,
+            direction: Direction::Backwards,
+            limit: fetch.limit,
+        };
+        (self.shared.blocking)(Box::new(move || {
+            let fetched = shared.store.read(&attach.channel, &query).map(|mut records| {
+                records.reverse();
+                records
+            });
+            shared.post(me, Mail::AttachFetched { attach, fetched });
+        }));
+    }
+
+    pub(super) fn attach_fetched(
+        &mut self,
+        attach: Box<AttachMail>,
+        fetched: Result<Vec<Arc<Record>>, StoreError>,
+    ) {
+        let now = self.now;
+        let Since::Rewind(rewind) = attach.since else { return };
+        match (fetched, self.channels.get(&attach.channel)) {
+            (Ok(fetched), Some(channel)) => {
+                let (continuity, backlog) = channel.rewound(rewind, &fetched, now);
+                self.attached(attach, continuity, backlog);
+            }
+            // The channel was forgotten meanwhile: begin again.
+            (Ok(_), None) => self.attach(attach),
+            (Err(failure), _) => {
+                let refusal = self.unavailable(&failure);
+                self.detach(&attach.channel, attach.from.worker, attach.roles, attach.audience);
+                self.refuse(&attach, refusal);
+            }
+        }
+    }
+
+    fn attached(&mut self, attach: Box<AttachMail>, continuity: Continuity, backlog: Vec<Arc<Record>>) {
+        let Some(channel) = self.channels.get(&attach.channel) else { return };
+        let members = if attach.audience.presence { channel.members.all() } else { Vec::new() };
+        let at = AttachedAt {
+            epoch: channel.epoch.clone(),
+            position: channel.committed,
+            continuity,
+            backlog,
+            members,
+            occupancy: channel.occupancy,
+        };
+        self.occupancy_changed(&attach.channel);
+        self.answer_attach(&attach, Ok(at));
+    }
+
+    pub(super) fn refuse(&mut self, attach: &AttachMail, error: fanfare_model::ErrorInfo) {
+        self.answer_attach(attach, Err(error));
+    }
+
+    fn answer_attach(&mut self, attach: &AttachMail, result: Result<AttachedAt, fanfare_model::ErrorInfo>) {
+        let mail = AttachedMail {
+            to: attach.from,
+            attachment: attach.attachment,
+            nonce: attach.nonce,
+            channel: attach.channel.clone(),
+            result,
+        };
+        self.post(attach.from.worker, Mail::Attached(Box::new(mail)));
+    }
+}

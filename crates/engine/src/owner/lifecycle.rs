@@ -1,0 +1,189 @@
+//! A channel's life in memory: opened on first use, loaded, tended, forgotten when idle.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fanfare_model::{App, AppId, BodyKind, ChannelKey, ClientId, Durability, Record, Stamp};
+use fanfare_store::{Direction, Query, StoreError};
+
+use super::Owner;
+use super::channel::Channel;
+use super::publish::without_client;
+use super::tail::Edit;
+use crate::ids::WorkerId;
+use crate::mail::{Loaded, Mail};
+use crate::session::{Audience, Roles};
+use crate::shared;
+
+/// Occupancy is told at most this often; the newest numbers always arrive.
+const OCCUPANCY_INTERVAL: Duration = Duration::from_millis(200);
+
+impl Owner {
+    pub(super) fn open(&mut self, key: ChannelKey, app: Arc<App>) {
+        let durable = app.rules.of(&key.name).durability.is_durable();
+        let epoch = if durable { self.shared.store.epoch() } else { self.shared.memory_epoch.clone() };
+        let channel = Channel::new(key.clone(), app, epoch, self.now);
+        if durable {
+            self.load(&channel);
+        }
+        shared::add(&self.shared.counters.channels, 1);
+        self.channels.insert(key, channel);
+    }
+
+    /// Asks the store, off the worker, for the channel's end and its last two minutes.
+    fn load(&self, channel: &Channel) {
+        let since = Stamp::at(self.now.wall.saturating_sub(channel.app.limits.tail_age_max));
+        let limit = channel.app.limits.tail_records_max;
+        let (shared, me, key) = (self.shared.clone(), self.me, channel.key.clone());
+        (self.shared.blocking)(Box::new(move || {
+            let read = |kind| {
+                let direction = Direction::Forwards;
+                shared.store.read(&key, &Query { kind, from: since, to: Stamp(u64::MAX), direction, limit })
+            };
+            let loaded = (|| {
+                let head = shared.store.head(&key)?.map(|h| h.last);
+                let mut recent = read(BodyKind::Messages)?;
+                recent.extend(read(BodyKind::Presence)?);
+                recent.sort_by_key(|r| r.stamp);
+                Ok(Loaded { head, recent })
+            })();
+            shared.post(me, Mail::Loaded { channel: key, loaded });
+        }));
+    }
+
+    pub(super) fn loaded(&mut self, key: &ChannelKey, loaded: Result<Loaded, StoreError>) {
+        let now = self.now;
+        let Some(channel) = self.channels.get_mut(key) else { return };
+        let waiting = channel.waiting.take().unwrap_or_default();
+        match loaded {
+            Ok(Loaded { head, recent }) => {
+                channel.load(head, recent, now);
+                for mail in waiting {
+                    self.receive(mail);
+                }
+            }
+            Err(failure) => {
+                // Without its head the channel could give out a stamp twice: it stays closed, and the
+                // next use tries again.
+                self.channels.remove(key);
+                shared::subtract(&self.shared.counters.channels, 1);
+                let refusal = self.unavailable(&failure);
+                for mail in waiting {
+                    self.refuse_mail(mail, &refusal);
+                }
+            }
+        }
+    }
+
+    fn refuse_mail(&mut self, mail: Mail, refusal: &fanfare_model::ErrorInfo) {
+        match mail {
+            Mail::Publish { origin, .. } | Mail::Presence { origin, .. } => {
+                self.answer(origin, Err(refusal.clone()));
+            }
+            Mail::Attach(attach) => self.refuse(&attach, refusal.clone()),
+            other => {
+                self.receive(other);
+            }
+        }
+    }
+
+    pub(super) fn detach(&mut self, key: &ChannelKey, from: WorkerId, roles: Roles, audience: Audience) {
+        let Some(channel) = self.channels.get_mut(key) else { return };
+        if let Some(waiting) = &mut channel.waiting {
+            return waiting.push(Mail::Detach { channel: key.clone(), from, roles, audience });
+        }
+        channel.used_at = self.now.mono;
+        channel.remove_interest(from);
+        channel.count(roles, audience, -1);
+        self.occupancy_changed(key);
+    }
+
+    pub(super) fn members_changed(&mut self, key: &ChannelKey) {
+        if let Some(channel) = self.channels.get_mut(key) {
+            channel.occupancy.presence_members = channel.members.len() as u32;
+        }
+        self.occupancy_changed(key);
+    }
+
+    pub(super) fn occupancy_changed(&mut self, key: &ChannelKey) {
+        let watched = self.channels.get(key).is_some_and(|c| c.occupancy_watchers > 0);
+        if watched && !self.occupancy_dirty.contains(key) {
+            self.occupancy_dirty.push(key.clone());
+        }
+    }
+
+    /// Tells watchers the new numbers, unless they were told a moment ago: then later.
+    pub(super) fn tell_occupancy(&mut self) {
+        let now = self.now.mono;
+        for key in std::mem::take(&mut self.occupancy_dirty) {
+            let Some(channel) = self.channels.get_mut(&key) else { continue };
+            if channel.occupancy_told_at.is_some_and(|at| now.saturating_sub(at) < OCCUPANCY_INTERVAL) {
+                self.occupancy_dirty.push(key);
+                continue;
+            }
+            channel.occupancy_told_at = Some(now);
+            let (occupancy, interest) = (channel.occupancy, channel.interest.clone());
+            for (worker, _) in interest {
+                self.post(worker, Mail::OccupancyChanged { channel: key.clone(), occupancy });
+            }
+        }
+    }
+
+    /// From time to time: tails and ids grow old, idle channels are forgotten.
+    pub(crate) fn tend(&mut self) {
+        let now = self.now;
+        self.tell_occupancy();
+        let before = self.channels.len();
+        self.channels.retain(|_, channel| {
+            let limits = &channel.app.limits;
+            channel.tail.trim(limits, now);
+            channel.dedup.forget_before(now.wall.saturating_sub(limits.idempotency_age_max));
+            !channel.is_idle(now)
+        });
+        shared::subtract(&self.shared.counters.channels, (before - self.channels.len()) as u64);
+    }
+
+    /// Rules and limits may have changed. A channel whose durability changes begins a new life with
+    /// its next use, once nothing is on its way in it.
+    pub(crate) fn reconfigured(&mut self) {
+        for channel in self.channels.values_mut() {
+            if let Some(app) = self.shared.directory.app(&channel.key.app) {
+                let rule = app.rules.of(&channel.key.name);
+                if rule.durability.is_durable() == channel.durability.is_durable() {
+                    channel.durability = rule.durability;
+                }
+                channel.retention = rule.retention;
+                channel.app = app;
+            }
+        }
+    }
+
+    /// Removes an app's, a channel's or a client's records from the tails of this owner.
+    pub(super) fn erase(&mut self, app: &AppId, only: Option<&ChannelKey>, client: Option<&ClientId>) -> u64 {
+        let mut erased = 0;
+        for channel in self.channels.values_mut() {
+            if channel.key.app != *app || only.is_some_and(|key| *key != channel.key) {
+                continue;
+            }
+            erased += channel.tail.edit(|record| match client {
+                None => Edit::Remove,
+                Some(client) => edit_out(record, client),
+            });
+            if let Some(client) = client {
+                erased += channel.members.forget(client.as_str());
+            }
+            if channel.durability == Durability::None {
+                channel.tail.clear(channel.committed);
+            }
+        }
+        erased
+    }
+}
+
+fn edit_out(record: &Arc<Record>, client: &ClientId) -> Edit {
+    match without_client(record, client) {
+        None => Edit::Remove,
+        Some(left) if left == **record => Edit::Keep,
+        Some(left) => Edit::Replace(left),
+    }
+}

@@ -1,0 +1,126 @@
+//! HTTP on a socket: requests go to the router, WebSocket upgrades become connections.
+
+use std::convert::Infallible;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+
+use axum::body::Body;
+use fanfare_ws::DeflateParams;
+use fanfare_ws::handshake::{accept_key, is_valid_key, negotiate_deflate};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tower::ServiceExt;
+
+use crate::UpgradeRequest;
+use crate::connection;
+use crate::core::Core;
+use crate::stream::Stream;
+
+pub(crate) async fn serve(core: Rc<Core>, stream: Stream) {
+    let secure = matches!(stream, Stream::Tls(_));
+    let limit = core.setup.limits.handshake_timeout;
+    let service = service_fn(move |request| {
+        let core = core.clone();
+        async move { Ok::<_, Infallible>(answer(&core, request, secure).await) }
+    });
+    let served = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limit)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades()
+        .await;
+    if let Err(failure) = served {
+        tracing::debug!(%failure, "an HTTP connection ended badly");
+    }
+}
+
+async fn answer(core: &Rc<Core>, request: Request<Incoming>, secure: bool) -> Response<Body> {
+    if is_upgrade(request.headers()) {
+        return upgrade(core, request, secure);
+    }
+    if request.method() == Method::GET && request.uri().path() == "/health" {
+        return health(core);
+    }
+    let router = if secure { &core.setup.http_secure } else { &core.setup.http };
+    match router.clone().oneshot(request.map(Body::new)).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}
+
+fn is_upgrade(headers: &HeaderMap) -> bool {
+    headers.get(header::UPGRADE).is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}
+
+fn health(core: &Core) -> Response<Body> {
+    let (status, body) = if core.setup.draining.load(Ordering::Relaxed) {
+        (StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"draining"}"#)
+    } else if core.setup.engine.store_health().is_err() {
+        (StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"unavailable","reason":"the store refuses writes"}"#)
+    } else {
+        (StatusCode::OK, r#"{"status":"ok"}"#)
+    };
+    reply(status, Some(("content-type", "application/json")), body)
+}
+
+fn upgrade(core: &Rc<Core>, mut request: Request<Incoming>, secure: bool) -> Response<Body> {
+    let headers = request.headers();
+    let version = headers.get(header::SEC_WEBSOCKET_VERSION).map(http::HeaderValue::as_bytes);
+    if version != Some(b"13") {
+        let right = Some(("sec-websocket-version", "13"));
+        return reply(StatusCode::UPGRADE_REQUIRED, right, "this server speaks WebSocket version 13");
+    }
+    let key = headers.get(header::SEC_WEBSOCKET_KEY).map(http::HeaderValue::as_bytes).unwrap_or_default();
+    if request.method() != Method::GET || !is_valid_key(key) {
+        return reply(StatusCode::BAD_REQUEST, None, "not a WebSocket handshake: GET with a 16-byte key is");
+    }
+    let offers = headers.get_all(header::SEC_WEBSOCKET_EXTENSIONS).iter().filter_map(|v| v.to_str().ok());
+    let deflate = negotiate_deflate(offers, core.setup.compression);
+    let mut response = Response::builder()
+        .status(StatusCode::SWITCHING_PROTOCOLS)
+        .header(header::UPGRADE, "websocket")
+        .header(header::CONNECTION, "Upgrade")
+        .header(header::SEC_WEBSOCKET_ACCEPT, accept_key(key));
+    if let Some(params) = &deflate {
+        response = response.header(header::SEC_WEBSOCKET_EXTENSIONS, params.to_header());
+    }
+    let upgraded = hyper::upgrade::on(&mut request);
+    tokio::task::spawn_local(upgraded_connection(core.clone(), upgraded, request, secure, deflate));
+    response.body(Body::empty()).unwrap_or_default()
+}
+
+async fn upgraded_connection(
+    core: Rc<Core>,
+    upgraded: hyper::upgrade::OnUpgrade,
+    request: Request<Incoming>,
+    secure: bool,
+    deflate: Option<DeflateParams>,
+) {
+    let Ok(upgraded) = upgraded.await else { return };
+    let Ok(parts) = upgraded.downcast::<TokioIo<Stream>>() else { return };
+    let session = {
+        let worker = core.worker.borrow().id();
+        core.setup.websocket.accept(&UpgradeRequest {
+            path: request.uri().path(),
+            query: request.uri().query().unwrap_or_default(),
+            headers: request.headers(),
+            secure,
+            worker,
+            now: core.now(),
+        })
+    };
+    drop(request);
+    // A task of its own, so that what HTTP needed is freed with this one.
+    connection::start(&core, parts.io.into_inner(), parts.read_buf, session, deflate);
+}
+
+fn reply(status: StatusCode, extra: Option<(&'static str, &'static str)>, body: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    if let Some((name, value)) = extra {
+        response.headers_mut().insert(name, http::HeaderValue::from_static(value));
+    }
+    response
+}

@@ -1,0 +1,90 @@
+//! Ably's protocol, put behind the gateway.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use aws_lc_rs::rand;
+use axum::Extension;
+use fanfare_ably::auth::{AppLookup, AuthHeaders, Authenticator, BasicOverPlain};
+use fanfare_ably::rest::{self, RestState};
+use fanfare_ably::session::{AblySession, Host, OpenRequest};
+use fanfare_engine::{Engine, Session};
+use fanfare_gateway::{Accept, Clock, Protocols, UpgradeRequest};
+use fanfare_model::{App, AppId, Limits, Now};
+
+pub(crate) struct Setup {
+    /// Where test provisioning sends clients, and whether they need TLS there. `None`: there is none.
+    pub(crate) sandbox_at: Option<(SocketAddr, bool)>,
+    pub(crate) keys_without_tls: bool,
+    pub(crate) server_id: Arc<str>,
+    pub(crate) limits: Limits,
+}
+
+/// Advice to clients; nothing enforces it yet.
+const INBOUND_RATE_MAX: u32 = 1_000;
+
+struct Apps(Engine);
+
+impl AppLookup for Apps {
+    fn app(&self, id: &AppId) -> Option<Arc<App>> {
+        self.0.directory().app(id)
+    }
+}
+
+struct AblyOverWebSocket(Arc<Host>);
+
+impl Accept for AblyOverWebSocket {
+    fn accept(&self, request: &UpgradeRequest<'_>) -> Box<dyn Session> {
+        let header = |name: &str| request.headers.get(name).and_then(|v| v.to_str().ok());
+        let headers =
+            AuthHeaders { authorization: header("authorization"), client_id: header("x-ably-clientid") };
+        let open = OpenRequest {
+            query: request.query,
+            headers,
+            secure: request.secure,
+            worker: request.worker,
+            now: request.now,
+        };
+        AblySession::accept(&self.0, &open)
+    }
+}
+
+pub(crate) fn protocols(engine: &Engine, clock: Clock, setup: &Setup) -> Protocols {
+    let basic_over_plain =
+        if setup.keys_without_tls { BasicOverPlain::Allowed } else { BasicOverPlain::Refused };
+    let auth = Arc::new(Authenticator::new(clock.now().wall));
+    let host = Arc::new(Host {
+        authenticator: auth.clone(),
+        apps: Arc::new(Apps(engine.clone())),
+        basic_over_plain,
+        server_id: (*setup.server_id).into(),
+        site_code: Some("local-1".into()),
+        max_inbound_rate: INBOUND_RATE_MAX,
+        random: Box::new(fill_random),
+    });
+    let now: Arc<dyn Fn() -> Now + Send + Sync> = Arc::new(move || clock.now());
+    let sandbox = setup.sandbox_at.map(|(at, tls)| {
+        let address = rest::Address { endpoint: at.ip().to_string(), port: at.port(), tls };
+        Arc::new(rest::LocalSandbox::new(engine.clone(), now.clone(), address, setup.limits.clone()))
+            as Arc<dyn rest::Sandbox>
+    });
+    let router = rest::router(RestState {
+        engine: engine.clone(),
+        auth,
+        clock: now,
+        basic_over_plain,
+        server_id: setup.server_id.clone(),
+        sandbox,
+    });
+    Protocols {
+        websocket: Arc::new(AblyOverWebSocket(host)),
+        http: router.clone().layer(Extension(rest::Transport { secure: false })),
+        http_secure: router.layer(Extension(rest::Transport { secure: true })),
+    }
+}
+
+/// A secret that could be guessed must never be made: without randomness the process ends.
+#[allow(clippy::expect_used)]
+fn fill_random(bytes: &mut [u8]) {
+    rand::fill(bytes).expect("the system's source of randomness works");
+}

@@ -1,0 +1,355 @@
+//! The configuration file, and how it becomes apps.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use fanfare_model::{App, AppId, Capability, Durability, Key, KeyId, Limits, RETENTION_DEFAULT, Rule, Rules};
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+use crate::args::ServeArgs;
+
+/// Data directory when none is given.
+pub(crate) const DATA_DEFAULT: &str = "fanfare-data";
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Config {
+    pub(crate) server: ServerSection,
+    pub(crate) limits: LimitsSection,
+    pub(crate) apps: Vec<AppSection>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ServerSection {
+    pub(crate) listen: Vec<std::net::SocketAddr>,
+    pub(crate) tls_listen: Vec<std::net::SocketAddr>,
+    pub(crate) tls_cert: Option<PathBuf>,
+    pub(crate) tls_key: Option<PathBuf>,
+    pub(crate) metrics_listen: Option<std::net::SocketAddr>,
+    pub(crate) data: Option<PathBuf>,
+    pub(crate) workers: Option<usize>,
+    /// Accept API keys without TLS. Off: a key on the wire is a key lost.
+    pub(crate) keys_without_tls: bool,
+    /// permessage-deflate for clients that offer it. On by default.
+    pub(crate) compression: Option<bool>,
+}
+
+/// Limits of every app that does not set its own. Units stand in the names.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct LimitsSection {
+    message_bytes_max: Option<usize>,
+    messages_per_publish_max: Option<usize>,
+    channels_per_connection_max: Option<usize>,
+    presence_members_max: Option<usize>,
+    publishes_in_flight_max: Option<usize>,
+    tail_age_max_seconds: Option<u64>,
+    tail_records_max: Option<usize>,
+    tail_bytes_max: Option<usize>,
+    connection_state_ttl_seconds: Option<u64>,
+    presence_grace_seconds: Option<u64>,
+    idle_interval_seconds: Option<u64>,
+    token_ttl_max_seconds: Option<u64>,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AppSection {
+    pub(crate) id: String,
+    #[serde(default)]
+    disabled: bool,
+    #[serde(default)]
+    tls_only: bool,
+    #[serde(default)]
+    keys: Vec<KeySection>,
+    /// By namespace: the part of a channel's name before the first colon.
+    #[serde(default)]
+    namespaces: BTreeMap<String, RuleSection>,
+    #[serde(default)]
+    default_rule: RuleSection,
+    #[serde(default)]
+    limits: LimitsSection,
+}
+
+#[derive(Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct KeySection {
+    id: String,
+    #[serde(skip_serializing)]
+    secret: Option<String>,
+    /// A file that holds the secret and nothing else.
+    secret_file: Option<PathBuf>,
+    /// Resources and operations; everything when left out.
+    #[serde(default)]
+    capability: HashMap<String, Vec<String>>,
+    #[serde(default)]
+    revocable_tokens: bool,
+    #[serde(default)]
+    disabled: bool,
+}
+
+impl std::fmt::Debug for KeySection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KeySection").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+struct RuleSection {
+    durability: Durability,
+    /// A number and s, m, h or d: `72h`.
+    retention: Option<String>,
+    identified: bool,
+    tls_only: bool,
+}
+
+impl Config {
+    /// Defaults, then the file, then the environment and the flags (which clap has put in `args`).
+    pub(crate) fn load(args: &ServeArgs) -> anyhow::Result<Self> {
+        let mut config = match &args.config {
+            None => Self::default(),
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .with_context(|| format!("the configuration {} cannot be read", path.display()))?;
+                toml::from_str(&text).with_context(|| format!("in {}", path.display()))?
+            }
+        };
+        let server = &mut config.server;
+        if !args.listen.is_empty() {
+            server.listen.clone_from(&args.listen);
+        }
+        if !args.tls_listen.is_empty() {
+            server.tls_listen.clone_from(&args.tls_listen);
+        }
+        server.tls_cert = args.tls_cert.clone().or(server.tls_cert.take());
+        server.tls_key = args.tls_key.clone().or(server.tls_key.take());
+        server.metrics_listen = args.metrics_listen.or(server.metrics_listen);
+        server.data = args.data.clone().or(server.data.take());
+        server.workers = args.workers.or(server.workers);
+        if server.workers == Some(0) {
+            bail!("workers must be 1 or more");
+        }
+        if !server.tls_listen.is_empty() && (server.tls_cert.is_none() || server.tls_key.is_none()) {
+            bail!("a TLS listener needs tls_cert and tls_key");
+        }
+        if config.apps.is_empty() && !args.dev {
+            bail!(
+                "no app is configured, so nobody could connect: add an [[apps]] section to a file and give it \
+                 with --config, or try --dev"
+            );
+        }
+        Ok(config)
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.server.data.clone().unwrap_or_else(|| DATA_DEFAULT.into())
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        self.limits.over(Limits::default())
+    }
+
+    pub(crate) fn apps(&self) -> anyhow::Result<Vec<App>> {
+        let mut seen = std::collections::HashSet::new();
+        let mut apps = Vec::new();
+        for section in &self.apps {
+            if !seen.insert(&section.id) {
+                bail!("the app {} stands twice", section.id);
+            }
+            apps.push(section.app(self.limits()).with_context(|| format!("in the app {}", section.id))?);
+        }
+        Ok(apps)
+    }
+}
+
+impl LimitsSection {
+    fn over(&self, base: Limits) -> Limits {
+        let seconds = |s: Option<u64>, base| s.map_or(base, Duration::from_secs);
+        Limits {
+            message_bytes_max: self.message_bytes_max.unwrap_or(base.message_bytes_max),
+            messages_per_publish_max: self.messages_per_publish_max.unwrap_or(base.messages_per_publish_max),
+            channels_per_connection_max: self
+                .channels_per_connection_max
+                .unwrap_or(base.channels_per_connection_max),
+            presence_members_max: self.presence_members_max.unwrap_or(base.presence_members_max),
+            publishes_in_flight_max: self.publishes_in_flight_max.unwrap_or(base.publishes_in_flight_max),
+            tail_age_max: seconds(self.tail_age_max_seconds, base.tail_age_max),
+            tail_records_max: self.tail_records_max.unwrap_or(base.tail_records_max),
+            tail_bytes_max: self.tail_bytes_max.unwrap_or(base.tail_bytes_max),
+            connection_state_ttl: seconds(self.connection_state_ttl_seconds, base.connection_state_ttl),
+            presence_grace: seconds(self.presence_grace_seconds, base.presence_grace),
+            idle_interval: seconds(self.idle_interval_seconds, base.idle_interval),
+            token_ttl_max: seconds(self.token_ttl_max_seconds, base.token_ttl_max),
+            ..base
+        }
+    }
+}
+
+impl AppSection {
+    fn app(&self, limits: Limits) -> anyhow::Result<App> {
+        let rule = |(name, rule): (&String, &RuleSection)| {
+            Ok((name.clone(), rule.rule().with_context(|| format!("in the namespace {name}"))?))
+        };
+        Ok(App {
+            id: AppId::parse(&self.id)?,
+            enabled: !self.disabled,
+            tls_only: self.tls_only,
+            keys: self.keys.iter().map(KeySection::key).collect::<anyhow::Result<_>>()?,
+            rules: Rules {
+                default: self.default_rule.rule()?,
+                namespaces: self.namespaces.iter().map(rule).collect::<anyhow::Result<_>>()?,
+            },
+            limits: self.limits.over(limits),
+        })
+    }
+}
+
+impl KeySection {
+    fn key(&self) -> anyhow::Result<(KeyId, Arc<Key>)> {
+        let id = KeyId::parse(&self.id)?;
+        let secret = match (&self.secret, &self.secret_file) {
+            (Some(secret), None) => secret.clone(),
+            (None, Some(path)) => std::fs::read_to_string(path)
+                .with_context(|| format!("the secret of the key {id} cannot be read from {}", path.display()))?
+                .trim()
+                .to_owned(),
+            _ => bail!("the key {id} needs either secret or secret_file"),
+        };
+        if secret.is_empty() || secret.contains(':') {
+            bail!("the secret of the key {id} must not be empty or have ':' in it");
+        }
+        let capability = if self.capability.is_empty() {
+            Capability::everything()
+        } else {
+            Capability::parse(&serde_json::to_string(&self.capability)?)
+                .with_context(|| format!("in the capability of the key {id}"))?
+        };
+        let key = Key {
+            id: id.clone(),
+            secret: SecretString::from(secret),
+            capability: Arc::new(capability),
+            revocable_tokens: self.revocable_tokens,
+            enabled: !self.disabled,
+        };
+        Ok((id, Arc::new(key)))
+    }
+}
+
+impl RuleSection {
+    fn rule(&self) -> anyhow::Result<Rule> {
+        Ok(Rule {
+            durability: self.durability,
+            retention: self.retention.as_deref().map_or(Ok(RETENTION_DEFAULT), duration)?,
+            identified: self.identified,
+            tls_only: self.tls_only,
+            ..Rule::default()
+        })
+    }
+}
+
+/// `90s`, `5m`, `72h`, `30d`.
+fn duration(text: &str) -> anyhow::Result<Duration> {
+    let right = "a duration is a number and s, m, h or d, for example 72h";
+    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).context(right)?;
+    let number: u64 = number.parse().context(right)?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => bail!(right),
+    };
+    Ok(Duration::from_secs(number.saturating_mul(seconds)))
+}
+
+pub(crate) fn check(args: &ServeArgs) -> anyhow::Result<()> {
+    let config = Config::load(args)?;
+    let apps = config.apps()?;
+    let keys: usize = apps.iter().map(|a| a.keys.len()).sum();
+    say(&format!("the configuration is right: {} apps, {keys} keys", apps.len()));
+    Ok(())
+}
+
+pub(crate) fn print(args: &ServeArgs) -> anyhow::Result<()> {
+    let config = Config::load(args)?;
+    config.apps()?;
+    say(&toml::to_string_pretty(&config)?);
+    Ok(())
+}
+
+#[allow(clippy::print_stdout, reason = "what a person asked for on the command line")]
+pub(crate) fn say(text: &str) {
+    println!("{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> anyhow::Result<Vec<App>> {
+        Ok(toml::from_str::<Config>(text)?.apps()?)
+    }
+
+    #[test]
+    fn a_whole_file() {
+        let apps = parse(
+            r#"
+            [limits]
+            message_bytes_max = 1000
+            [[apps]]
+            id = "shop"
+            [apps.limits]
+            presence_members_max = 5
+            [[apps.keys]]
+            id = "k1"
+            secret = "s3cret"
+            capability = { "orders:*" = ["publish", "subscribe"] }
+            [apps.namespaces.orders]
+            durability = "persist"
+            retention = "30d"
+            "#,
+        )
+        .unwrap();
+        let app = &apps[0];
+        assert_eq!((app.limits.message_bytes_max, app.limits.presence_members_max), (1000, 5));
+        assert_eq!(app.rules.namespaces["orders"].durability, Durability::Persist);
+        assert_eq!(app.rules.namespaces["orders"].retention, Duration::from_secs(30 * 86_400));
+        assert_eq!(app.rules.default.durability, Durability::Tail);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (text, named) in [
+            ("[server]\nlisen = []", "lisen"),
+            ("[[apps]]\nid = \"a b\"", "a b"),
+            ("[[apps]]\nid = \"a\"\n[[apps.keys]]\nid = \"k\"", "secret"),
+            ("[[apps]]\nid = \"a\"\n[[apps.keys]]\nid = \"k\"\nsecret = \"a:b\"", "':'"),
+            ("[[apps]]\nid = \"a\"\n[apps.default_rule]\nretention = \"3x\"", "72h"),
+            ("[[apps]]\nid = \"a\"\n[[apps]]\nid = \"a\"", "twice"),
+        ] {
+            let failure = format!("{:#}", parse(text).unwrap_err());
+            assert!(failure.contains(named), "{failure} should name {named}");
+        }
+    }
+
+    #[test]
+    fn nothing_configured_says_what_to_do() {
+        let failure = Config::load(&ServeArgs::default()).unwrap_err().to_string();
+        assert!(failure.contains("[[apps]]") && failure.contains("--dev"), "{failure}");
+        assert!(Config::load(&ServeArgs { dev: true, ..ServeArgs::default() }).is_ok());
+    }
+
+    #[test]
+    fn a_printed_configuration_has_no_secret() {
+        let text = "[[apps]]\nid = \"a\"\n[[apps.keys]]\nid = \"k\"\nsecret = \"canary\"";
+        let config: Config = toml::from_str(text).unwrap();
+        assert!(!toml::to_string_pretty(&config).unwrap().contains("canary"));
+        assert!(!format!("{config:?}").contains("canary"));
+    }
+}

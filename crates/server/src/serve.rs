@@ -1,0 +1,241 @@
+//! `fanfare serve`: everything is put together here, and taken apart again on a signal.
+
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use fanfare_engine::Directory;
+use fanfare_gateway::{Gateway, GatewayConfig, Listener, TransportLimits};
+use fanfare_model::Epoch;
+use fanfare_store::{Backend, Disk, DiskOptions, SyncPolicy};
+use serde_json::json;
+
+use crate::args::ServeArgs;
+use crate::config::{Config, say};
+use crate::dev::{self, DevApp};
+use crate::tls::Certificates;
+use crate::{ably, logging};
+
+const LISTEN_DEFAULT: &str = "127.0.0.1:8080";
+/// How long clients have to hear that they should reconnect.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often old records are dropped from the disk.
+const EXPIRE_INTERVAL: Duration = Duration::from_secs(60);
+
+pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<()> {
+    logging::start(args.log_format, &args.log_level)?;
+    no_core_dumps();
+    let config = Config::load(args)?;
+    let data = config.data();
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&data)
+        .with_context(|| format!("the data directory {} cannot be made", data.display()))?;
+    let store = open_store(&data, args.unsafe_no_sync)?;
+    let dev = args.dev.then(|| DevApp::open(&data)).transpose()?;
+    let directory = Arc::new(Directory::default());
+    fill(&directory, &config, dev.as_ref())?;
+    let certificates = match (&config.server.tls_cert, &config.server.tls_key) {
+        (Some(cert), Some(key)) => Some(Certificates::load(cert.clone(), key.clone())?),
+        _ => None,
+    };
+    let (listeners, plain) = listeners(&config, certificates.as_ref())?;
+    let metrics = config.server.metrics_listen.map(bind).transpose()?;
+    let metrics_at = metrics.as_ref().map(TcpListener::local_addr).transpose()?;
+    let address = plain.or_else(|| listeners.first().and_then(|l| l.socket.local_addr().ok()));
+    let address = address.context("there is no listener")?;
+    let setup = ably::Setup {
+        sandbox_at: args.dev.then_some((address, plain.is_none())),
+        keys_without_tls: args.dev || config.server.keys_without_tls,
+        server_id: format!("fanfare-{}", dev::random(6)?).into(),
+        limits: config.limits(),
+    };
+    let workers = config.server.workers;
+    let workers = workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let gateway = Gateway::start(
+        GatewayConfig {
+            workers,
+            listeners,
+            metrics,
+            directory: directory.clone(),
+            store: store.clone(),
+            memory_epoch: Epoch::parse(&dev::random(10)?).context("an epoch is letters and digits")?,
+            compression: config.server.compression.unwrap_or(true),
+            limits: TransportLimits::default(),
+        },
+        |engine, clock| ably::protocols(engine, *clock, &setup),
+    )?;
+    announce(args, dev.as_ref(), address, plain.is_none(), metrics_at);
+    let ended = until_told(args, &gateway, &*store, certificates.as_deref(), dev.as_ref());
+    tracing::info!("draining: clients are told to reconnect");
+    gateway.drain(DRAIN_TIMEOUT);
+    store.close();
+    ended
+}
+
+fn open_store(data: &Path, unsafe_no_sync: bool) -> anyhow::Result<Arc<dyn Backend>> {
+    let mut options = DiskOptions::new(data.join("log"));
+    if unsafe_no_sync {
+        tracing::warn!("acknowledged messages WILL be lost on a crash: the disk is not synced");
+        options.sync = SyncPolicy::Never;
+    }
+    Ok(Arc::new(Disk::open(options)?))
+}
+
+fn fill(directory: &Directory, config: &Config, dev: Option<&DevApp>) -> anyhow::Result<()> {
+    let mut apps = config.apps()?;
+    if let Some(dev) = dev {
+        apps.push(dev.app(config.limits())?);
+    }
+    directory.replace(apps.into_iter().map(Arc::new));
+    Ok(())
+}
+
+fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))
+}
+
+/// The listeners, and the first plain one's address.
+fn listeners(
+    config: &Config,
+    certificates: Option<&Arc<Certificates>>,
+) -> anyhow::Result<(Vec<Listener>, Option<SocketAddr>)> {
+    let mut plain = config.server.listen.clone();
+    if plain.is_empty() && config.server.tls_listen.is_empty() {
+        plain.push(LISTEN_DEFAULT.parse()?);
+    }
+    let mut listeners = Vec::new();
+    for address in plain {
+        listeners.push(Listener { socket: bind(address)?, tls: None });
+    }
+    let first_plain = listeners.first().map(|l| l.socket.local_addr()).transpose()?;
+    for address in &config.server.tls_listen {
+        let tls = certificates.map(Certificates::source);
+        listeners.push(Listener { socket: bind(*address)?, tls });
+    }
+    Ok((listeners, first_plain))
+}
+
+/// Waits for a signal, drops old records meanwhile, and watches the store.
+fn until_told(
+    args: &ServeArgs,
+    gateway: &Gateway,
+    store: &dyn Backend,
+    certificates: Option<&Certificates>,
+    dev: Option<&DevApp>,
+) -> anyhow::Result<()> {
+    let (tell, told) = channel();
+    std::thread::Builder::new().name("signals".into()).spawn(move || signals(&tell))?;
+    loop {
+        match told.recv_timeout(EXPIRE_INTERVAL) {
+            Ok(Told::Stop) => return Ok(()),
+            Ok(Told::Reload) => reload(args, gateway, certificates, dev),
+            Err(RecvTimeoutError::Timeout) => {
+                if let Err(failure) = store.expire(gateway.clock().now().wall) {
+                    tracing::error!(%failure, "old records could not be dropped");
+                }
+            }
+            Err(RecvTimeoutError::Disconnected) => bail!("signals cannot be received"),
+        }
+    }
+}
+
+enum Told {
+    Stop,
+    Reload,
+}
+
+fn signals(tell: &std::sync::mpsc::Sender<Told>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+    runtime.block_on(async {
+        let (Ok(mut term), Ok(mut int), Ok(mut hup)) = (
+            signal(SignalKind::terminate()),
+            signal(SignalKind::interrupt()),
+            signal(SignalKind::hangup()),
+        ) else {
+            return;
+        };
+        loop {
+            let told = tokio::select! {
+                _ = term.recv() => Told::Stop,
+                _ = int.recv() => Told::Stop,
+                _ = hup.recv() => Told::Reload,
+            };
+            if tell.send(told).is_err() {
+                return;
+            }
+        }
+    });
+}
+
+/// A configuration that is wrong changes nothing.
+fn reload(args: &ServeArgs, gateway: &Gateway, certificates: Option<&Certificates>, dev: Option<&DevApp>) {
+    let apps = Config::load(args).and_then(|config| fill(gateway.engine().directory(), &config, dev));
+    match apps {
+        Ok(()) => gateway.engine().reconfigured(),
+        Err(failure) => tracing::error!("the configuration was not reloaded: {failure:#}"),
+    }
+    match certificates.map_or(Ok(()), Certificates::reload) {
+        Ok(()) => tracing::info!("reloaded"),
+        Err(failure) => tracing::error!("the certificates were not reloaded: {failure:#}"),
+    }
+}
+
+/// Keys are in memory: they must not be in a core file.
+fn no_core_dumps() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let none = Rlimit { current: Some(0), maximum: getrlimit(Resource::Core).maximum };
+    if let Err(failure) = setrlimit(Resource::Core, none) {
+        tracing::warn!(%failure, "core dumps could not be turned off");
+    }
+    // Every connection is a file: take what the system allows.
+    let files = getrlimit(Resource::Nofile);
+    if let Err(failure) = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files }) {
+        tracing::warn!(%failure, "the limit on open files could not be raised");
+    }
+}
+
+fn announce(
+    args: &ServeArgs,
+    dev: Option<&DevApp>,
+    address: SocketAddr,
+    tls: bool,
+    metrics: Option<SocketAddr>,
+) {
+    let url = format!("{}://{address}", if tls { "https" } else { "http" });
+    let key = dev.map(DevApp::key);
+    if args.json {
+        let line = json!({
+            "url": url,
+            "host": address.ip().to_string(),
+            "port": address.port(),
+            "tls": tls,
+            "appId": dev.map(|d| &d.app_id),
+            "key": key,
+            "metricsUrl": metrics.map(|at| format!("http://{at}/metrics")),
+        });
+        return say(&line.to_string());
+    }
+    say(&format!("Fanfare listens on {url}"));
+    let Some(key) = key else { return };
+    say(&format!(
+        "\n  app  {}\n  key  {key}\n\nTry it, in another terminal:\n\n  \
+         export FANFARE_URL={url} FANFARE_KEY={key}\n  \
+         fanfare subscribe greetings --rewind 1 &\n  fanfare publish greetings hello\n\n\
+         Or with an Ably SDK (npm install ably):\n\n  \
+         const ably = new Ably.Realtime({{ key: '{key}',\n    endpoint: '{}', port: {}, tls: {tls} }});\n  \
+         const channel = ably.channels.get('greetings');\n  \
+         await channel.subscribe((message) => console.log(message.data));\n  \
+         await channel.publish('greeting', 'hello');\n\n\
+         Development mode: keys work without TLS and anyone may make test apps. Not for production.",
+        dev.map_or("", |d| &d.app_id),
+        address.ip(),
+        address.port(),
+    ).replacen(dev.map_or("", |d| &d.app_id), dev.map_or("", |d| &d.app_id), 1));
+}

@@ -1,0 +1,154 @@
+//! What waits for the writer. Bounded; a full queue refuses at once, because who appends must not wait.
+
+use std::collections::VecDeque;
+use std::sync::mpsc::SyncSender;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use fjall::{Keyspace, Slice};
+
+use crate::{Append, StoreError};
+
+/// Records that may wait.
+pub(super) const QUEUE_RECORDS_MAX: usize = 65_536;
+/// Bytes that may wait, as [`cost`] counts them.
+pub(super) const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Records of one batch: one sync. Bounds how long the first of them waits for the last.
+pub(super) const BATCH_RECORDS_MAX: usize = 8_192;
+/// Bytes of one batch. It is in memory twice while it is written.
+pub(super) const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Rewrites that may wait. Each of the few callers of `erase` and `expire` waits for its own.
+const REWRITES_MAX: usize = 64;
+/// What a record costs beside the user's bytes.
+const RECORD_OVERHEAD_BYTES: usize = 128;
+
+/// A change to what is stored already.
+pub(super) struct Rewrite {
+    pub(super) keyspace: Keyspace,
+    pub(super) key: Slice,
+    /// Changes nothing when something else is there by now.
+    pub(super) expected: Slice,
+    /// `None` removes.
+    pub(super) value: Option<Vec<u8>>,
+}
+
+/// Comes after the appends that were queued before it. Its answer says how many were carried out.
+pub(super) struct Rewrites {
+    pub(super) changes: Vec<Rewrite>,
+    pub(super) done: SyncSender<Result<usize, StoreError>>,
+}
+
+enum Waiting {
+    Append(Append, usize),
+    Rewrites(Rewrites),
+}
+
+/// What the writer does next.
+pub(super) enum Work {
+    Appends(Vec<Append>),
+    Rewrites(Rewrites),
+}
+
+#[derive(Default)]
+pub(super) struct Queue {
+    inner: Mutex<Inner>,
+    more: Condvar,
+}
+
+#[derive(Default)]
+struct Inner {
+    waiting: VecDeque<Waiting>,
+    records: usize,
+    bytes: usize,
+    rewrites: usize,
+    closed: bool,
+}
+
+fn cost(append: &Append) -> usize {
+    append.records.iter().map(|r| r.size() + r.id.len() + RECORD_OVERHEAD_BYTES).sum()
+}
+
+impl Queue {
+    /// Nothing of ours panics under the lock, and every state under it is whole.
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives the append back with the reason when it cannot be queued.
+    pub(super) fn push(&self, append: Append) -> Result<(), (Append, &'static str)> {
+        let bytes = cost(&append);
+        let records = append.records.len();
+        let mut inner = self.lock();
+        if inner.closed {
+            return Err((append, "it is closed"));
+        }
+        // One alone is always taken, however large: it could never be otherwise.
+        let full = inner.records + records > QUEUE_RECORDS_MAX || inner.bytes + bytes > QUEUE_BYTES_MAX;
+        if full && inner.records > 0 {
+            return Err((append, "its queue is full"));
+        }
+        inner.records += records;
+        inner.bytes += bytes;
+        inner.waiting.push_back(Waiting::Append(append, bytes));
+        drop(inner);
+        self.more.notify_one();
+        Ok(())
+    }
+
+    pub(super) fn push_rewrites(&self, rewrites: Rewrites) -> Result<(), &'static str> {
+        let mut inner = self.lock();
+        if inner.closed {
+            return Err("it is closed");
+        }
+        if inner.rewrites == REWRITES_MAX {
+            return Err("too many erasures wait");
+        }
+        inner.rewrites += 1;
+        inner.waiting.push_back(Waiting::Rewrites(rewrites));
+        drop(inner);
+        self.more.notify_one();
+        Ok(())
+    }
+
+    /// Waits for work. `None` when the queue is closed and empty.
+    pub(super) fn take(&self) -> Option<Work> {
+        let mut inner = self.lock();
+        while inner.waiting.is_empty() {
+            if inner.closed {
+                return None;
+            }
+            inner = self.more.wait(inner).unwrap_or_else(PoisonError::into_inner);
+        }
+        let (mut appends, mut records, mut bytes) = (Vec::new(), 0, 0);
+        while let Some(next) = inner.waiting.pop_front() {
+            match next {
+                Waiting::Append(append, cost) => {
+                    records += append.records.len();
+                    bytes += cost;
+                    let too_many = records > BATCH_RECORDS_MAX || bytes > BATCH_BYTES_MAX;
+                    if too_many && !appends.is_empty() {
+                        inner.waiting.push_front(Waiting::Append(append, cost));
+                        break;
+                    }
+                    inner.records -= append.records.len();
+                    inner.bytes -= cost;
+                    appends.push(append);
+                }
+                Waiting::Rewrites(rewrites) if appends.is_empty() => {
+                    inner.rewrites -= 1;
+                    return Some(Work::Rewrites(rewrites));
+                }
+                rewrites => {
+                    inner.waiting.push_front(rewrites);
+                    break;
+                }
+            }
+        }
+        Some(Work::Appends(appends))
+    }
+
+    /// Takes no more; what waits is still done.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.more.notify_all();
+    }
+}

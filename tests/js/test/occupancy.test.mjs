@@ -1,0 +1,127 @@
+// Occupancy and metachannels: who is on a channel, told as it changes; and the life of channels and connections.
+
+import assert from 'node:assert/strict';
+import { after, before, describe } from 'node:test';
+import { Server } from '../../lib/server.mjs';
+import { keyWith, provision } from '../../lib/http.mjs';
+import { both, channelName, connected, gather, refused, test, within } from '../sdk.mjs';
+
+let server;
+before(async () => (server = await Server.start()));
+after(() => server.stop());
+
+/** Waits until an occupancy event says what is expected. */
+async function settled(channel, expected, act = async () => {}) {
+  let last;
+  const found = new Promise((resolve) => {
+    const listener = (message) => {
+      last = message.data.metrics ?? message.data;
+      if (Object.entries(expected).every(([name, value]) => last[name] === value)) {
+        channel.unsubscribe('[meta]occupancy', listener);
+        resolve(last);
+      }
+    };
+    channel.subscribe('[meta]occupancy', listener);
+  });
+  await act();
+  return within(10_000, found, `occupancy ${JSON.stringify(expected)}`).catch((error) => {
+    throw new Error(`${error.message}; last ${JSON.stringify(last)}`);
+  });
+}
+
+describe('the occupancy parameter', () => {
+  both('tells numbers on attaching and at each change', async (t, binary) => {
+    const name = channelName(t);
+    const watcher = await connected(t, server, { useBinaryProtocol: binary });
+    const channel = watcher.channels.get(name, { params: { occupancy: 'metrics' } });
+    await settled(channel, { connections: 1, subscribers: 1, presenceMembers: 0 }, () => channel.attach());
+    assert.equal(channel.params.occupancy, 'metrics');
+    const other = await connected(t, server);
+    const there = other.channels.get(name);
+    await settled(channel, { connections: 2, subscribers: 2, publishers: 2 }, () => there.attach());
+    await settled(channel, { presenceMembers: 2, presenceConnections: 1 }, async () => {
+      await there.presence.enterClient('a');
+      await there.presence.enterClient('b');
+    });
+    await settled(channel, { connections: 1, presenceMembers: 0 }, () => there.detach());
+  });
+
+  test('may name one number', async (t) => {
+    const name = channelName(t);
+    const watcher = await connected(t, server);
+    const channel = watcher.channels.get(name, { params: { occupancy: 'metrics.subscribers' } });
+    const got = await gather(channel, '[meta]occupancy');
+    const [event] = await got.until(1);
+    assert.deepEqual(Object.keys(event.data.metrics), ['subscribers']);
+  });
+
+  test('is no part of the history, nor heard by those who did not ask', async (t) => {
+    const name = channelName(t, 'persisted:');
+    const watcher = await connected(t, server);
+    const channel = watcher.channels.get(name, { params: { occupancy: 'metrics' } });
+    await settled(channel, { connections: 1 }, () => channel.attach());
+    const other = await connected(t, server);
+    const got = await gather(other.channels.get(name));
+    const third = await connected(t, server);
+    await settled(channel, { connections: 3 }, () => third.channels.get(name).attach());
+    await other.channels.get(name).publish('x', null);
+    await got.until(1);
+    assert.deepEqual(got.items.map((m) => m.name), ['x']);
+    assert.deepEqual((await watcher.channels.get(name).history()).items.map((m) => m.name), ['x']);
+  });
+});
+
+describe('metachannels', () => {
+  const everything = { '[*]*': ['*'], '*': ['*'] };
+
+  test('tell when a channel opens', async (t) => {
+    const app = await keyWith(server, everything);
+    const watcher = await connected(t, app);
+    const meta = watcher.channels.get('[meta]channel.lifecycle');
+    const name = channelName(t);
+    const told = new Promise((resolve) => {
+      meta.subscribe((message) => {
+        if (message.name === 'channel.opened' && JSON.stringify(message.data).includes(name)) resolve(message);
+      });
+    });
+    await meta.attach();
+    await (await connected(t, app)).channels.get(name).attach();
+    await within(8000, told, 'channel.opened');
+  });
+
+  test('tell when a connection opens and closes', async (t) => {
+    const app = await keyWith(server, everything);
+    const watcher = await connected(t, app);
+    const meta = watcher.channels.get('[meta]connection.lifecycle');
+    const got = await gather(meta);
+    const other = await connected(t, app, { clientId: 'the-other' });
+    const { id } = other.connection;
+    const about = (name) => got.items.find((m) => m.name === name && JSON.stringify(m.data).includes(id));
+    await within(8000, until(got, () => about('connection.opened')), 'connection.opened');
+    other.close();
+    await within(8000, until(got, () => about('connection.closed')), 'connection.closed');
+  });
+
+  async function until(got, fits) {
+    for (let n = 1; !fits(); n++) await got.until(n, 8000);
+  }
+
+  test('belong to their app', async (t) => {
+    const mine = await keyWith(server, everything);
+    const theirs = await provision(server);
+    const watcher = await connected(t, mine);
+    const meta = watcher.channels.get('[meta]connection.lifecycle');
+    const got = await gather(meta);
+    const stranger = await connected(t, theirs, { clientId: 'stranger' });
+    const own = await connected(t, mine);
+    await within(8000, until(got, () => got.items.some((m) => JSON.stringify(m.data).includes(own.connection.id))), 'my own');
+    assert.equal(JSON.stringify(got.items.map((m) => m.data)).includes(stranger.connection.id), false);
+  });
+
+  test('cannot be published to', async (t) => {
+    const app = await keyWith(server, everything);
+    const client = await connected(t, app);
+    const error = await refused(client.channels.get('[meta]channel.lifecycle').publish('x', null), [40160, 40010, 40100, 40165, 40000]);
+    assert.ok(error.statusCode >= 400 && error.statusCode < 500);
+  });
+});

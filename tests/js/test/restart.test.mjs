@@ -1,0 +1,113 @@
+// A restart: SIGTERM tells the clients, they come back to the new server on the same port and directory, nothing durable is lost.
+
+import assert from 'node:assert/strict';
+import { Server, freePort, temporaryDirectory } from '../../lib/server.mjs';
+import { ACTION, Wire } from '../../lib/wire.mjs';
+import { request, requestToken, tokenFor } from '../../lib/http.mjs';
+import { channelName, connected, data, gather, next, range, reached, rest, test, within } from '../sdk.mjs';
+
+async function place(t) {
+  const where = { port: await freePort(), dir: temporaryDirectory() };
+  const started = [];
+  t.after(() => Promise.all(started.map((server) => server.kill())));
+  return async () => {
+    const server = await Server.start(where);
+    started.push(server);
+    return server;
+  };
+}
+
+test('the same directory has the same app, key and durable history', async (t) => {
+  const start = await place(t);
+  const first = await start();
+  const [kept, plain] = ['persisted:kept', 'plain'];
+  for (const name of [kept, plain]) {
+    for (const i of range(30)) await rest(first).channels.get(name).publish({ name: 'n', data: String(i), extras: { headers: { i } } });
+  }
+  const before = (await request(first, 'GET', `/channels/${encodeURIComponent(kept)}/messages?limit=100`)).body;
+  const end = await first.stop();
+  assert.deepEqual(end, { code: 0, signal: null });
+  const second = await start();
+  assert.equal(second.appId, first.appId);
+  assert.equal(second.key, first.key);
+  const after = (await request(second, 'GET', `/channels/${encodeURIComponent(kept)}/messages?limit=100`)).body;
+  assert.deepEqual(after, before, 'every message, with its id, serial and time');
+  assert.deepEqual(data(after), range(30).map(String).reverse());
+});
+
+test('what was acknowledged before kill -9 is there after it', async (t) => {
+  const start = await place(t);
+  const first = await start();
+  const channel = rest(first).channels.get('persisted:killed');
+  await Promise.all(range(50).map((i) => channel.publish({ id: `k${i}`, name: 'n', data: String(i) })));
+  await first.kill();
+  const second = await start();
+  const items = (await rest(second).channels.get('persisted:killed').history({ limit: 1000 })).items;
+  assert.deepEqual(items.map((m) => m.id).sort(), range(50).map((i) => `k${i}`).sort());
+  await rest(second).channels.get('persisted:killed').publish({ id: 'k7', name: 'again' });
+  const again = (await rest(second).channels.get('persisted:killed').history({ limit: 1000 })).items;
+  assert.equal(again.filter((m) => m.id === 'k7').length, 1, 'an id is still known after the restart');
+});
+
+test('SIGTERM tells the clients before it ends', async (t) => {
+  const start = await place(t);
+  const server = await start();
+  const wire = await Wire.connect(server);
+  await wire.attach('c');
+  const told = wire.next((m) => m.action === ACTION.DISCONNECTED, 'DISCONNECTED', 12_000);
+  const ended = server.stop();
+  const message = await told;
+  assert.ok(message.error, 'with a reason');
+  assert.ok(message.error.statusCode < 500 || message.error.statusCode > 504, 'no code that sends clients to other hosts');
+  assert.equal((await ended).code, 0);
+});
+
+for (const binary of [false, true]) {
+  test(`clients come back, go on, and durable channels have no gap (${binary ? 'msgpack' : 'json'})`, async (t) => {
+    const start = await place(t);
+    const first = await start();
+    const name = channelName(t, 'persisted:');
+    const options = { useBinaryProtocol: binary, disconnectedRetryTimeout: 150 };
+    const subscriber = await connected(t, first, options);
+    const publisher = await connected(t, first, options);
+    const got = await gather(subscriber.channels.get(name));
+    const sending = range(20).map((i) => publisher.channels.get(name).publish({ name: 'n', id: `a${i}`, data: String(i) }));
+    await Promise.all(sending);
+    await got.until(20);
+    const downs = [subscriber, publisher].map((client) => next(client.connection, 'disconnected'));
+    await first.stop();
+    await Promise.all(downs);
+    const queued = range(20, 20).map((i) => publisher.channels.get(name).publish({ name: 'n', id: `a${i}`, data: String(i) }));
+    const attached = next(subscriber.channels.get(name), 'attached', 20_000);
+    const second = await start();
+    await Promise.all([subscriber, publisher].map((client) => reached(client.connection, 'connected', 20_000)));
+    const { resumed } = await attached;
+    await within(20_000, Promise.all(queued), 'what was published meanwhile');
+    await rest(second).channels.get(name).publish('n', 'end');
+    while (got.items.at(-1)?.data !== 'end') await got.until(got.items.length + 1);
+    const seen = data(got.items);
+    const expected = [...range(40).map(String), 'end'];
+    if (resumed) assert.deepEqual(seen, expected, 'told that nothing is missing: nothing may be missing');
+    else assert.deepEqual([...new Set(seen)], seen, 'nothing twice');
+    const history = (await rest(second).channels.get(name).history({ limit: 100, direction: 'forwards' })).items;
+    assert.deepEqual(data(history), expected);
+  });
+}
+
+test('tokens outlive the server, revoked and used ones as well', async (t) => {
+  const start = await place(t);
+  const first = await start();
+  const { token } = await tokenFor(first, { clientId: 'ann' });
+  await first.stop();
+  const second = await start();
+  assert.equal((await request(second, 'GET', '/channels/x/messages', { token })).status, 200);
+  assert.ok((await requestToken(second)).status < 300);
+});
+
+test('a second server on the same directory or port is refused with a word, and the first goes on', async (t) => {
+  const start = await place(t);
+  const first = await start();
+  await assert.rejects(start(), /ended before it was ready/);
+  await assert.rejects(Server.start({ dir: first.dir }), /ended before it was ready/);
+  assert.equal((await request(first, 'GET', '/time')).status, 200);
+});
