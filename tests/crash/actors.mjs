@@ -117,10 +117,10 @@ export async function subscriber(place, log, { name, channels, until }) {
       while (!over) {
         const frame = await wire.next(() => true, 'anything', 60_000);
         if (frame.action === ACTION.ATTACHED) {
-          log.push({ subscriber: name, channel: frame.channel, attached: { resumed: (frame.flags & FLAG.RESUMED) !== 0 } });
+          log.push({ subscriber: name, channel: frame.channel, attached: { resumed: (frame.flags & FLAG.RESUMED) !== 0, offered: serials.get(frame.channel), serial: frame.channelSerial } });
         } else if (frame.action === ACTION.MESSAGE) {
           for (const [i, message] of frame.messages.entries()) {
-            log.push({ subscriber: name, channel: frame.channel, id: message.id ?? `${frame.id}:${i}` });
+            log.push({ subscriber: name, channel: frame.channel, id: message.id ?? `${frame.id}:${i}`, serial: frame.channelSerial });
           }
         } else continue;
         if (frame.channelSerial) serials.set(frame.channel, frame.channelSerial);

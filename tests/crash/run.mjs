@@ -64,7 +64,7 @@ async function history(server, channel) {
   while (target) {
     const answer = await request(server, 'GET', target, { timeoutMs: 60_000 });
     if (answer.status !== 200) throw new Error(`history of ${channel}: ${answer.status} ${JSON.stringify(answer.body)}`);
-    messages.push(...answer.body.map(({ id, name, data }) => ({ id, name, data })));
+    messages.push(...answer.body.map(({ id, name, data, serial }) => ({ id, name, data, serial })));
     const { next } = links(answer.headers);
     target = next && `/channels/${encodeURIComponent(channel)}/${next.slice(2)}`;
   }

@@ -243,3 +243,69 @@ impl Receiver for Desk {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::Faults;
+
+    const LEN: usize = 64;
+
+    /// A MESSAGE frame with messages of publisher 0 on channel 0, behind a head of varying length.
+    fn frame(head: &str, seqs: &[u64]) -> Vec<u8> {
+        let mut bytes = format!(r#"{{"action":15,"id":"{head}","messages":["#).into_bytes();
+        for seq in seqs {
+            bytes.extend_from_slice(br#"{"data":""#);
+            payload::write(&mut bytes, Stamp { publisher: 0, channel: 0, seq: *seq, sent_ns: 1 }, LEN);
+            bytes.extend_from_slice(br#""},"#);
+        }
+        bytes.extend_from_slice(b"]}");
+        bytes
+    }
+
+    /// One publisher (client 0) and one subscriber (client 1).
+    fn desk() -> Desk {
+        Desk::new(Format::Json, LEN, 1, 1, 1)
+    }
+
+    #[test]
+    fn every_message_of_a_frame_counts_wherever_it_stands() {
+        let mut desk = desk();
+        for (head, seqs) in [("a", [0].as_slice()), ("longer", &[1, 2, 3]), ("a", &[4]), ("bb", &[5, 6])] {
+            desk.frame(1, &frame(head, seqs), 2);
+        }
+        assert_eq!(desk.ledger.deliveries(), 7);
+        desk.close(|_, _| 7);
+        assert_eq!(desk.ledger.faults, Faults::default());
+    }
+
+    #[test]
+    fn acks_count_in_order_only() {
+        let mut desk = desk();
+        desk.publishers[0].sent = 3;
+        desk.frame(0, br#"{"action":1,"msgSerial":0,"count":2}"#, 1);
+        assert_eq!((desk.publishers[0].acked, desk.ledger.faults.errors), (2, 0));
+        for wrong in [r#"{"action":1,"msgSerial":1,"count":1}"#, r#"{"action":1,"msgSerial":2,"count":2}"#] {
+            desk.frame(0, wrong.as_bytes(), 1);
+        }
+        desk.frame(0, br#"{"action":2,"msgSerial":2,"count":1,"error":{"code":40160}}"#, 1);
+        assert_eq!((desk.publishers[0].acked, desk.ledger.faults.errors), (2, 3));
+    }
+
+    #[test]
+    fn a_stalled_subscriber_must_be_told_before_the_message_after_its_gap() {
+        let told = br#"{"action":11,"channel":"c","error":{"code":90003}}"#;
+        for (is_told, silent) in [(true, 0), (false, 1)] {
+            let mut desk = desk();
+            desk.stalled = vec![Some(Stalled::default())];
+            desk.frame(1, &frame("a", &[0]), 1);
+            if is_told {
+                desk.frame(1, told, 1);
+            }
+            desk.frame(1, &frame("a", &[5]), 1);
+            desk.close(|_, _| 6);
+            assert_eq!(desk.ledger.faults, Faults { silent_gaps: silent, ..Faults::default() });
+            assert_eq!(desk.stalled[0].as_ref().unwrap().missed, 4);
+        }
+    }
+}

@@ -18,6 +18,8 @@ pub(crate) struct CpuMark {
     ticks: Duration,
     /// Nanoseconds on a CPU for each thread, from schedstat: a thousand times finer than ticks.
     threads: BTreeMap<String, u64>,
+    /// Nanoseconds that all threads were ready to run while something else had their core.
+    waited: u64,
 }
 
 impl Observed {
@@ -31,7 +33,8 @@ impl Observed {
         // The command's name is in parentheses and may hold anything; the fields are counted after it.
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
         let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<u32>().ok()).unwrap_or(0);
-        Ok(CpuMark { ticks: TICK * (ticks(11) + ticks(12)), threads: self.threads() })
+        let (threads, waited) = self.threads();
+        Ok(CpuMark { ticks: TICK * (ticks(11) + ticks(12)), threads, waited })
     }
 
     /// User and system time between two marks. Exact when the same threads live at both; else in ticks.
@@ -44,6 +47,11 @@ impl Observed {
         Duration::from_nanos(sum(to).saturating_sub(sum(from)))
     }
 
+    /// How long other processes kept this one from its core between two marks: what makes a run worthless.
+    pub(crate) fn waited(from: &CpuMark, to: &CpuMark) -> Duration {
+        Duration::from_nanos(to.waited.saturating_sub(from.waited))
+    }
+
     pub(crate) fn rss_kib(&self) -> Result<u64> {
         let path = format!("/proc/{}/status", self.pid);
         let status = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
@@ -52,15 +60,19 @@ impl Observed {
         kib.with_context(|| format!("no VmRSS in {path}"))
     }
 
-    /// Empty on kernels without schedstat.
-    fn threads(&self) -> BTreeMap<String, u64> {
-        let Ok(tasks) = fs::read_dir(format!("/proc/{}/task", self.pid)) else { return BTreeMap::new() };
-        let read = |task: fs::DirEntry| {
-            let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
-            let spent = text.split_whitespace().next()?.parse().ok()?;
-            Some((task.file_name().to_string_lossy().into_owned(), spent))
-        };
-        tasks.flatten().filter_map(read).collect()
+    /// Time on a CPU by thread, and time waited by all. Empty on kernels without schedstat.
+    fn threads(&self) -> (BTreeMap<String, u64>, u64) {
+        let mut threads = BTreeMap::new();
+        let mut waited = 0;
+        for task in fs::read_dir(format!("/proc/{}/task", self.pid)).into_iter().flatten().flatten() {
+            let text = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
+            let mut fields = text.split_whitespace().map_while(|field| field.parse::<u64>().ok());
+            if let (Some(ran), Some(wait)) = (fields.next(), fields.next()) {
+                threads.insert(task.file_name().to_string_lossy().into_owned(), ran);
+                waited += wait;
+            }
+        }
+        (threads, waited)
     }
 }
 
@@ -73,11 +85,12 @@ mod tests {
         let observed = Observed::new(std::process::id());
         assert!(observed.rss_kib().unwrap() > 100);
         let from = observed.cpu().unwrap();
-        let until = std::time::Instant::now() + Duration::from_millis(60);
-        while std::time::Instant::now() < until {
-            std::hint::spin_loop();
+        // On a busy machine the time comes late, but it comes.
+        let patience = std::time::Instant::now() + Duration::from_secs(20);
+        let mut spent = Duration::ZERO;
+        while spent < 2 * TICK && std::time::Instant::now() < patience {
+            spent = Observed::spent(&from, &observed.cpu().unwrap());
         }
-        let spent = Observed::spent(&from, &observed.cpu().unwrap());
-        assert!(spent > Duration::from_millis(10), "{spent:?}");
+        assert!(spent >= 2 * TICK, "{spent:?}");
     }
 }

@@ -72,7 +72,11 @@ pub(crate) struct Stretch {
     pub(crate) elapsed: Duration,
     pub(crate) deliveries: u64,
     pub(crate) acked: u64,
+    /// The server's CPU time, and this process's.
     pub(crate) cpu: Option<Duration>,
+    pub(crate) own_cpu: Duration,
+    /// How long other processes kept the two from their cores.
+    pub(crate) disturbed: Duration,
     pub(crate) latency: Histogram,
     pub(crate) ack_latency: Histogram,
 }
@@ -147,7 +151,8 @@ impl Traffic {
         self.desk.sample = Some(if is_flood { 15 } else { 0 });
         self.desk.latency = Histogram::new();
         self.desk.ack_latency = Histogram::new();
-        let cpu = self.cpu()?;
+        let own = Observed::new(std::process::id());
+        let (cpu, own_cpu) = (self.cpu()?, own.cpu()?);
         let (deliveries, acked) = (self.desk.ledger.deliveries(), self.acked());
         let start_ns = self.swarm.now_ns();
         let end_ns = start_ns + length.as_nanos() as u64;
@@ -158,16 +163,21 @@ impl Traffic {
             self.swarm.turn(Some(wait), &mut self.desk)?;
             now_ns = self.swarm.now_ns();
         }
-        let spent = match (cpu, self.cpu()?) {
-            (Some(from), Some(to)) => Some(Observed::spent(&from, &to)),
-            _ => None,
-        };
+        let own_end = own.cpu()?;
+        let mut disturbed = Observed::waited(&own_cpu, &own_end);
+        let mut spent = None;
+        if let (Some(from), Some(to)) = (cpu, self.cpu()?) {
+            spent = Some(Observed::spent(&from, &to));
+            disturbed += Observed::waited(&from, &to);
+        }
         self.desk.sample = None;
         Ok(Stretch {
             elapsed: Duration::from_nanos(now_ns - start_ns),
             deliveries: self.desk.ledger.deliveries() - deliveries,
             acked: self.acked() - acked,
             cpu: spent,
+            disturbed,
+            own_cpu: Observed::spent(&own_cpu, &own_end),
             latency: self.desk.latency.clone(),
             ack_latency: self.desk.ack_latency.clone(),
         })

@@ -117,9 +117,10 @@ impl Engine {
         }));
     }
 
-    /// Who holds the connection, if `secret` proves it.
+    /// Who holds the app's connection, if `secret` proves it.
     pub fn identify(
         &self,
+        app: &AppId,
         worker: WorkerId,
         connection: ConnectionId,
         secret: &str,
@@ -128,7 +129,8 @@ impl Engine {
         if usize::from(worker.0) >= self.shared.mailboxes.len() {
             return reply(None);
         }
-        self.shared.post(worker, Mail::Identify { connection, secret: secret.into(), reply });
+        self.shared
+            .post(worker, Mail::Identify { app: app.clone(), connection, secret: secret.into(), reply });
     }
 
     /// Tells every session of the app.

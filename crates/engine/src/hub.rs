@@ -263,13 +263,7 @@ impl Each<'_> {
     }
 }
 
-fn deliver(
-    subscriber: &mut Subscriber,
-    bytes: Bytes,
-    count: u64,
-    done: &mut FannedOut,
-    delivered: &mut u64,
-) {
+fn deliver(subscriber: &mut Subscriber, bytes: Bytes, count: u64, done: &mut FannedOut, delivered: &mut u64) {
     if bytes.is_empty() {
         return;
     }

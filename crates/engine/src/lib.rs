@@ -33,16 +33,15 @@ mod session;
 mod shared;
 mod worker;
 
-
 pub use directory::Directory;
-pub use encode::{ClassKey, Content, Delivery, Encoder, Framing, FrameKind, Outbox, Pushed};
+pub use encode::{ClassKey, Content, Delivery, Encoder, FrameKind, Framing, Outbox, Pushed};
 pub use handle::{ChannelStatus, Engine, History, Identified};
 pub use ids::{AttachmentId, SessionId, SessionRef, WorkerId};
 pub use mail::Reply;
 pub use owner::{Occupancy, Published};
 pub use session::{
-    Attach, Attached, Audience, ClaimId, Command, Continuity, Draft, Event, Outputs, Rewind, Roles,
-    Session, Since, Token,
+    Attach, Attached, Audience, ClaimId, Command, Continuity, Draft, Event, Outputs, Rewind, Roles, Session,
+    Since, Token,
 };
 pub use shared::{Blocking, Counters, EngineConfig, WakeWorker};
 pub use worker::{Flow, Worker, WorkerSeed};

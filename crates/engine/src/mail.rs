@@ -21,7 +21,10 @@ pub type Reply<T> = Box<dyn FnOnce(T) + Send>;
 
 /// Who asked, and so who is answered.
 pub(crate) enum Origin {
-    Session { from: SessionRef, token: Token },
+    Session {
+        from: SessionRef,
+        token: Token,
+    },
     Reply(Reply<Result<Published, ErrorInfo>>),
     /// The server itself: nobody waits.
     Nobody,
@@ -29,35 +32,110 @@ pub(crate) enum Origin {
 
 pub(crate) enum Mail {
     // To a channel's owner.
-    Publish { channel: ChannelKey, draft: Box<Draft>, origin: Origin },
-    Presence { channel: ChannelKey, events: Vec<PresenceEvent>, origin: Origin },
-    Leave { channel: ChannelKey, connection: ConnectionId },
+    Publish {
+        channel: ChannelKey,
+        draft: Box<Draft>,
+        origin: Origin,
+    },
+    Presence {
+        channel: ChannelKey,
+        events: Vec<PresenceEvent>,
+        origin: Origin,
+    },
+    Leave {
+        channel: ChannelKey,
+        connection: ConnectionId,
+    },
     Attach(Box<AttachMail>),
     /// The records that a rewind needed from the store, newest last; then the attach goes on.
-    AttachFetched { attach: Box<AttachMail>, fetched: Result<Vec<Arc<Record>>, StoreError> },
-    Detach { channel: ChannelKey, from: WorkerId, roles: Roles, audience: Audience },
-    Members { channel: ChannelKey, to: MembersTo },
-    Status { channel: ChannelKey, reply: Reply<ChannelStatus> },
-    Tail { channel: ChannelKey, reply: Reply<TailSnapshot> },
-    Loaded { channel: ChannelKey, loaded: Result<Loaded, StoreError> },
-    Appended { channel: ChannelKey, result: Result<(), StoreError> },
+    AttachFetched {
+        attach: Box<AttachMail>,
+        fetched: Result<Vec<Arc<Record>>, StoreError>,
+    },
+    Detach {
+        channel: ChannelKey,
+        from: WorkerId,
+        roles: Roles,
+        audience: Audience,
+    },
+    Members {
+        channel: ChannelKey,
+        to: MembersTo,
+    },
+    Status {
+        channel: ChannelKey,
+        reply: Reply<ChannelStatus>,
+    },
+    Tail {
+        channel: ChannelKey,
+        reply: Reply<TailSnapshot>,
+    },
+    Loaded {
+        channel: ChannelKey,
+        loaded: Result<Loaded, StoreError>,
+    },
+    Appended {
+        channel: ChannelKey,
+        result: Result<(), StoreError>,
+    },
     /// The channel's contents, or one client's part of them, are to go.
-    Erase { app: AppId, channel: Option<ChannelKey>, client: Option<ClientId>, reply: Reply<u64> },
+    Erase {
+        app: AppId,
+        channel: Option<ChannelKey>,
+        client: Option<ClientId>,
+        reply: Reply<u64>,
+    },
 
     // To a worker with subscribers or sessions.
-    Deliver { channel: ChannelKey, epoch: Epoch, records: Vec<Arc<Record>> },
-    OccupancyChanged { channel: ChannelKey, occupancy: Occupancy },
+    Deliver {
+        channel: ChannelKey,
+        epoch: Epoch,
+        records: Vec<Arc<Record>>,
+    },
+    OccupancyChanged {
+        channel: ChannelKey,
+        occupancy: Occupancy,
+    },
     Attached(Box<AttachedMail>),
-    Answered { to: SessionRef, token: Token, result: Result<Published, ErrorInfo> },
-    MembersAre { to: SessionRef, attachment: AttachmentId, members: Vec<Arc<PresenceEvent>> },
-    Claim { from: SessionRef, connection: ConnectionId, request: Box<dyn Any + Send> },
-    Claimed { to: SessionRef, connection: ConnectionId, state: Option<Box<dyn Any + Send>>, present_on: Vec<ChannelKey> },
-    Identify { connection: ConnectionId, secret: Box<str>, reply: Reply<Option<Identified>> },
-    Notice { app: AppId, notice: Arc<dyn Any + Send + Sync> },
+    Answered {
+        to: SessionRef,
+        token: Token,
+        result: Result<Published, ErrorInfo>,
+    },
+    MembersAre {
+        to: SessionRef,
+        attachment: AttachmentId,
+        members: Vec<Arc<PresenceEvent>>,
+    },
+    Claim {
+        from: SessionRef,
+        connection: ConnectionId,
+        request: Box<dyn Any + Send>,
+    },
+    Claimed {
+        to: SessionRef,
+        connection: ConnectionId,
+        state: Option<Box<dyn Any + Send>>,
+        present_on: Vec<ChannelKey>,
+    },
+    Identify {
+        app: AppId,
+        connection: ConnectionId,
+        secret: Box<str>,
+        reply: Reply<Option<Identified>>,
+    },
+    Notice {
+        app: AppId,
+        notice: Arc<dyn Any + Send + Sync>,
+    },
     Reconfigured,
     Drain,
     /// All channels of this owner in the app whose name begins so.
-    Channels { app: AppId, prefix: Box<str>, reply: Reply<Vec<ChannelStatus>> },
+    Channels {
+        app: AppId,
+        prefix: Box<str>,
+        reply: Reply<Vec<ChannelStatus>>,
+    },
 }
 
 pub(crate) enum MembersTo {
@@ -87,11 +165,19 @@ pub(crate) struct AttachedMail {
     pub(crate) result: Result<AttachedAt, ErrorInfo>,
 }
 
+/// What an attachment is given before anything live.
+#[derive(Default)]
+pub(crate) struct Backlog {
+    pub(crate) records: Vec<Arc<Record>>,
+    /// Messages at the start of the first record that are left out.
+    pub(crate) skip: usize,
+}
+
 pub(crate) struct AttachedAt {
     pub(crate) epoch: Epoch,
     pub(crate) position: Stamp,
     pub(crate) continuity: Continuity,
-    pub(crate) backlog: Vec<Arc<Record>>,
+    pub(crate) backlog: Backlog,
     pub(crate) members: Vec<Arc<PresenceEvent>>,
     pub(crate) occupancy: Occupancy,
 }
@@ -110,7 +196,6 @@ pub(crate) struct Loaded {
     /// Messages and presence of the tail's time, oldest first.
     pub(crate) recent: Vec<Arc<Record>>,
 }
-
 
 /// A worker's mailbox. Its size is bounded by what its senders may have in flight (a session's
 /// publishes, one request of an HTTP call) and, for deliveries, by the owners' turns.

@@ -56,24 +56,44 @@ pub enum Command {
     Binary(Vec<u8>),
     Attach(Box<Attach>),
     Detach(AttachmentId),
-    Publish { channel: ChannelKey, draft: Box<Draft>, token: Token },
-    Presence { channel: ChannelKey, events: Vec<PresenceEvent>, token: Token },
+    Publish {
+        channel: ChannelKey,
+        draft: Box<Draft>,
+        token: Token,
+    },
+    Presence {
+        channel: ChannelKey,
+        events: Vec<PresenceEvent>,
+        token: Token,
+    },
     /// This connection's members leave the channel, by the server's word.
-    Leave { channel: ChannelKey },
+    Leave {
+        channel: ChannelKey,
+    },
     /// The same, on every channel.
     LeaveAll,
     /// Who is on the attachment's channel now: answered by [`Event::Members`].
     Members(AttachmentId),
     /// The state of an earlier connection: answered by [`Event::Claimed`].
-    Claim { worker: WorkerId, connection: ConnectionId, claim: Box<dyn Any + Send> },
+    Claim {
+        worker: WorkerId,
+        connection: ConnectionId,
+        claim: Box<dyn Any + Send>,
+    },
     /// The answer to an [`Event::ClaimRequested`]; `Some` ends this session.
-    Answer { claim: ClaimId, state: Option<Box<dyn Any + Send>> },
+    Answer {
+        claim: ClaimId,
+        state: Option<Box<dyn Any + Send>>,
+    },
     /// The connection's id was chosen, or taken over from an earlier session.
     Identify(ConnectionId),
     WakeAt(Duration),
     WantFlush,
     /// Close the transport; the session goes on without one.
-    Close { code: u16, reason: &'static str },
+    Close {
+        code: u16,
+        reason: &'static str,
+    },
     /// The session is over: its attachments and members go, and it is dropped.
     End,
 }
@@ -87,16 +107,34 @@ pub struct Outputs {
 /// What a session learns.
 pub enum Event {
     Attached(Box<Attached>),
-    AttachRefused { attachment: AttachmentId, error: ErrorInfo },
+    AttachRefused {
+        attachment: AttachmentId,
+        error: ErrorInfo,
+    },
     /// The answer to a publish or a presence request.
-    Published { token: Token, result: Result<Published, ErrorInfo> },
+    Published {
+        token: Token,
+        result: Result<Published, ErrorInfo>,
+    },
     /// Deliveries to this attachment were dropped up to here; live ones follow again.
-    Gap { attachment: AttachmentId, serial: Serial },
-    Occupancy { attachment: AttachmentId, occupancy: Occupancy },
-    Members { attachment: AttachmentId, members: Vec<Arc<PresenceEvent>> },
+    Gap {
+        attachment: AttachmentId,
+        serial: Serial,
+    },
+    Occupancy {
+        attachment: AttachmentId,
+        occupancy: Occupancy,
+    },
+    Members {
+        attachment: AttachmentId,
+        members: Vec<Arc<PresenceEvent>>,
+    },
     /// A successor asks for this connection's state. Answer with [`Command::Answer`], at once or when
     /// what is in flight has been answered.
-    ClaimRequested { claim: ClaimId, request: Box<dyn Any + Send> },
+    ClaimRequested {
+        claim: ClaimId,
+        request: Box<dyn Any + Send>,
+    },
     Claimed(Option<Box<dyn Any + Send>>),
     /// Something that the adapter told all sessions of the app (a revocation, say).
     Notice(Arc<dyn Any + Send + Sync>),
@@ -177,6 +215,9 @@ pub struct Attached {
     pub continuity: Continuity,
     /// To be delivered before anything live, oldest first: already filtered for the audience.
     pub backlog: Vec<Arc<Record>>,
+    /// Messages at the start of the first record that are not wanted: a rewind may begin inside an
+    /// array that was published as one.
+    pub skip: usize,
     /// Everyone present, when the audience hears presence.
     pub members: Vec<Arc<PresenceEvent>>,
 }
@@ -192,7 +233,6 @@ pub enum Continuity {
     /// A rewind that was cut at the limit.
     Truncated,
 }
-
 
 impl Outputs {
     pub(crate) fn new() -> Self {

@@ -25,6 +25,8 @@ use crate::{TransportLimits, metrics};
 const SLICES_MAX: usize = 64;
 /// Reads of one connection before others have their turn.
 const READS_PER_POLL: usize = 4;
+/// With more than this queued nothing more is read: answers are bounded by what the peer takes.
+const QUEUE_READ_MAX: usize = 256;
 /// A queue that grew larger gives its memory back when it is empty.
 const QUEUE_KEEP: usize = 8;
 
@@ -74,8 +76,15 @@ pub(crate) fn start(
     let framing = core.framing(deflate);
     let session = core.worker.borrow_mut().open(session, connection.clone(), framing, core.now());
     core.end_turn();
-    let mut task =
-        Task { core: core.clone(), connection, decoder: Decoder::new(&config), session, slot, open: true };
+    let mut task = Task {
+        core: core.clone(),
+        connection,
+        decoder: Decoder::new(&config),
+        session,
+        slot,
+        open: true,
+        shut: false,
+    };
     tokio::task::spawn_local(async move {
         if !already_read.is_empty() {
             let mut bytes = already_read.to_vec();
@@ -94,6 +103,9 @@ struct Task {
     slot: usize,
     /// The session has not been told of the end yet.
     open: bool,
+    /// Everything was said; what the peer still sends is read and thrown away, because closing a
+    /// socket with unread bytes in it would take back what was written last.
+    shut: bool,
 }
 
 impl Task {
@@ -108,9 +120,11 @@ impl Task {
             }
             if connection.closing.get() {
                 self.lost();
-                let mut stream = connection.stream.borrow_mut();
-                return Pin::new(&mut *stream).poll_shutdown(cx).map(|_| ());
+                return self.finish(cx);
             }
+        } else if connection.queue.borrow().len() > QUEUE_READ_MAX {
+            // A peer that asks and does not listen: it is read again when it has taken its answers.
+            return Poll::Pending;
         }
         for _ in 0..READS_PER_POLL {
             if connection.broken.get() {
@@ -122,6 +136,26 @@ impl Task {
             }
             if self.read(cx).is_pending() {
                 return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Closes our half, then waits for the peer's; the sweep ends a wait that is too long.
+    fn finish(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let core = self.core.clone();
+        let mut stream = self.connection.stream.borrow_mut();
+        if !self.shut {
+            std::task::ready!(Pin::new(&mut *stream).poll_shutdown(cx)).ok();
+            self.shut = true;
+        }
+        let mut buffer = core.read_buffer.borrow_mut();
+        for _ in 0..READS_PER_POLL {
+            let mut into = ReadBuf::new(&mut buffer);
+            let read = std::task::ready!(Pin::new(&mut *stream).poll_read(cx, &mut into));
+            if read.is_err() || into.filled().is_empty() || self.connection.broken.get() {
+                return Poll::Ready(());
             }
         }
         cx.waker().wake_by_ref();
@@ -150,6 +184,8 @@ impl Task {
         let now = core.now();
         self.connection.read_at.set(now.mono);
         let mut scratch = core.scratch.borrow_mut();
+        // Only the latest ping of a read is answered, as RFC 6455 5.5.3 allows: a flood costs nothing.
+        let mut ping: Option<Vec<u8>> = None;
         loop {
             let event = match self.decoder.next(&mut bytes, &mut scratch) {
                 Ok(Some(event)) => event,
@@ -163,7 +199,8 @@ impl Task {
                 Event::Text(text) => core.worker.borrow_mut().text(self.session, text, now),
                 Event::Binary(bytes) => core.worker.borrow_mut().binary(self.session, bytes, now),
                 Event::Ping(payload) => {
-                    self.connection.pong(payload);
+                    self.connection.control_frames.set(self.connection.control_frames.get() + 1);
+                    ping = Some(payload.to_vec());
                     Flow::Read
                 }
                 Event::Pong(_) => Flow::Read,
@@ -177,6 +214,9 @@ impl Task {
             }
         }
         drop(scratch);
+        if let Some(payload) = ping {
+            self.connection.pong(&payload);
+        }
         core.end_turn();
     }
 
@@ -224,7 +264,6 @@ impl Connection {
     }
 
     fn pong(&self, payload: &[u8]) {
-        self.control_frames.set(self.control_frames.get() + 1);
         let mut out = Vec::with_capacity(payload.len() + 2);
         write_frame(&mut out, Opcode::Pong, payload);
         self.queue(out.into());
@@ -233,6 +272,10 @@ impl Connection {
 
     /// Asks a silent peer for a sign of life; gives up on a dead one, and on one that floods.
     pub(crate) fn look_after(&self, now: Duration, limits: &TransportLimits) {
+        if self.closing.get() {
+            self.broken.set(true);
+            return self.wake();
+        }
         let silent = now.saturating_sub(self.read_at.get());
         if self.control_frames.take() > limits.control_frames_max {
             self.close(CloseCode::POLICY.get(), "too many control frames");

@@ -116,7 +116,11 @@ async fn upgraded_connection(
     connection::start(&core, parts.io.into_inner(), parts.read_buf, session, deflate);
 }
 
-fn reply(status: StatusCode, extra: Option<(&'static str, &'static str)>, body: &'static str) -> Response<Body> {
+fn reply(
+    status: StatusCode,
+    extra: Option<(&'static str, &'static str)>,
+    body: &'static str,
+) -> Response<Body> {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     if let Some((name, value)) = extra {

@@ -48,7 +48,9 @@ type Row = (&'static str, &'static str, &'static str, fn(&Counters) -> &AtomicU6
 
 const ROWS: &[Row] = &[
     ("fanfare_publishes_total", "counter", "Publishes committed.", |c| &c.published),
-    ("fanfare_published_bytes_total", "counter", "User bytes of committed publishes.", |c| &c.published_bytes),
+    ("fanfare_published_bytes_total", "counter", "User bytes of committed publishes.", |c| {
+        &c.published_bytes
+    }),
     ("fanfare_deliveries_total", "counter", "Records queued to subscribers.", |c| &c.delivered),
     ("fanfare_deliveries_dropped_total", "counter", "Deliveries refused by a full outbox.", |c| &c.dropped),
     ("fanfare_gaps_total", "counter", "Attachments that fell behind and were told.", |c| &c.gaps),

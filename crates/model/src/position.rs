@@ -43,8 +43,10 @@ pub struct Epoch(Arc<str>);
 impl Epoch {
     /// `s` is alphanumeric, made by us from random bytes; anything else could break serials apart.
     pub fn parse(s: &str) -> Option<Self> {
-        (!s.is_empty() && s.len() <= 32 && s.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'))
-            .then(|| Self(s.into()))
+        (!s.is_empty()
+            && s.len() <= 32
+            && s.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'))
+        .then(|| Self(s.into()))
     }
 
     pub fn as_str(&self) -> &str {
@@ -113,7 +115,8 @@ mod tests {
         let serial: Serial = text.parse().unwrap();
         assert_eq!(serial.to_string(), text);
         assert_eq!(format!("{text}:007").parse::<Serial>().unwrap(), serial);
-        for bad in ["", "@", "1-1@a", "0172658597859x-001@a", "01726585978590-001@", "01726585978590-001@a b"] {
+        for bad in ["", "@", "1-1@a", "0172658597859x-001@a", "01726585978590-001@", "01726585978590-001@a b"]
+        {
             assert!(bad.parse::<Serial>().is_err(), "{bad:?}");
         }
     }

@@ -32,8 +32,6 @@ pub struct PresenceEvent {
 
 impl PresenceEvent {
     pub fn size(&self) -> usize {
-        self.member.client_id.as_str().len()
-            + self.data.len()
-            + self.extras.as_ref().map_or(0, RawValue::len)
+        self.member.client_id.as_str().len() + self.data.len() + self.extras.as_ref().map_or(0, RawValue::len)
     }
 }

@@ -22,7 +22,10 @@ pub enum Body {
     Messages(Vec<Message>),
     Presence(Vec<PresenceEvent>),
     /// A kind that a newer version wrote. Kept and passed over.
-    Unknown { kind: u8, bytes: bytes::Bytes },
+    Unknown {
+        kind: u8,
+        bytes: bytes::Bytes,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -179,7 +179,10 @@ impl Socket {
             head.push(byte[0]);
         }
         if !head.starts_with(b"HTTP/1.1 101") {
-            bail!("the server refused: {}", String::from_utf8_lossy(&head).lines().next().unwrap_or_default());
+            bail!(
+                "the server refused: {}",
+                String::from_utf8_lossy(&head).lines().next().unwrap_or_default()
+            );
         }
         let config = Config { max_message_bytes: FRAME_BYTES_MAX, role: Role::Client, deflate: None };
         Ok(Self {

@@ -216,7 +216,9 @@ impl KeySection {
         let secret = match (&self.secret, &self.secret_file) {
             (Some(secret), None) => secret.clone(),
             (None, Some(path)) => std::fs::read_to_string(path)
-                .with_context(|| format!("the secret of the key {id} cannot be read from {}", path.display()))?
+                .with_context(|| {
+                    format!("the secret of the key {id} cannot be read from {}", path.display())
+                })?
                 .trim()
                 .to_owned(),
             _ => bail!("the key {id} needs either secret or secret_file"),

@@ -154,11 +154,9 @@ fn signals(tell: &std::sync::mpsc::Sender<Told>) {
     use tokio::signal::unix::{SignalKind, signal};
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
     runtime.block_on(async {
-        let (Ok(mut term), Ok(mut int), Ok(mut hup)) = (
-            signal(SignalKind::terminate()),
-            signal(SignalKind::interrupt()),
-            signal(SignalKind::hangup()),
-        ) else {
+        let (Ok(mut term), Ok(mut int), Ok(mut hup)) =
+            (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()))
+        else {
             return;
         };
         loop {
@@ -237,5 +235,6 @@ fn announce(
         dev.map_or("", |d| &d.app_id),
         address.ip(),
         address.port(),
-    ).replacen(dev.map_or("", |d| &d.app_id), dev.map_or("", |d| &d.app_id), 1));
+    )
+    .replacen(dev.map_or("", |d| &d.app_id), dev.map_or("", |d| &d.app_id), 1));
 }

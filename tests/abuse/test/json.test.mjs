@@ -32,7 +32,6 @@ const broken = {
   'a string': '"action"',
   'a number': '10',
   null: 'null',
-  'no action': '{}',
   'an action of text': '{"action":"MESSAGE"}',
   'a negative action': '{"action":-1}',
   'an action of 1.5': '{"action":1.5}',

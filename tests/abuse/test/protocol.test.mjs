@@ -72,11 +72,8 @@ describe('order', () => {
       }
       wire.send({ action: ACTION.ATTACH, channel: 'flip' });
       await wire.roundTrip();
-      let attached = 0;
-      while (attached < 1001) {
-        await wire.expect(ACTION.ATTACHED, 'flip');
-        attached += 1;
-      }
+      // A DETACH may overtake the answer to the ATTACH before it; the last one is always answered.
+      await wire.expect(ACTION.ATTACHED, 'flip');
       await wire.publish('flip', { name: 'x' });
       assert.equal((await wire.message('flip')).messages[0].name, 'x');
     });

@@ -133,7 +133,10 @@ fn check_size(publish: &Publish, limits: &Limits) -> Result<(), ErrorInfo> {
     }
     let size: usize = publish.messages.iter().map(Message::size).sum();
     if size > limits.message_bytes_max {
-        return Err(error::message_too_large(format!("{size} bytes, and the limit is {}", limits.message_bytes_max)));
+        return Err(error::message_too_large(format!(
+            "{size} bytes, and the limit is {}",
+            limits.message_bytes_max
+        )));
     }
     Ok(())
 }

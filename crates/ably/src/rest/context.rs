@@ -6,13 +6,14 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Method, header, request::Parts};
 use fanfare_engine::Engine;
 use fanfare_model::error::{self, ErrorInfo};
-use fanfare_model::{App, ChannelKey, ChannelName, Now, Operation};
+use fanfare_model::{App, ChannelKey, Now, Operation};
 use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::uri::{Query, segments};
 use super::{BODY_BYTES_MAX, Server, Transport};
 use crate::auth::{self, AuthHeaders, ClientIdRule, Credentials, Identity};
+use crate::session::parse_name;
 use crate::wire::{self, Format};
 
 /// Ably's protocol version, by which some answers have another shape.
@@ -61,7 +62,12 @@ pub(super) struct Context {
 }
 
 impl Context {
-    pub(super) fn new(server: Arc<Server>, parts: Parts, body: Body, format: Format) -> Result<Self, ErrorInfo> {
+    pub(super) fn new(
+        server: Arc<Server>,
+        parts: Parts,
+        body: Body,
+        format: Format,
+    ) -> Result<Self, ErrorInfo> {
         let query = Query::parse(parts.uri.query().unwrap_or_default())?;
         let version = match (header_text(&parts.headers, "x-ably-version")?, query.text("v")) {
             (Some(text), _) | (None, Some(text)) => Version::parse(text)?,
@@ -91,8 +97,10 @@ impl Context {
     }
 
     pub(super) fn credentials(&self) -> Result<Credentials, ErrorInfo> {
-        let headers =
-            AuthHeaders { authorization: self.header("authorization")?, client_id: self.header("x-ably-clientid")? };
+        let headers = AuthHeaders {
+            authorization: self.header("authorization")?,
+            client_id: self.header("x-ably-clientid")?,
+        };
         // Here `clientId` in the query says whose presence is asked for, not who is asking.
         let query = self.query.0.iter().filter(|(name, _)| name != "clientId").map(|(n, v)| (n, v));
         Credentials::parse(headers, query)
@@ -110,9 +118,9 @@ impl Context {
         name: &str,
         operation: Operation,
     ) -> Result<ChannelKey, ErrorInfo> {
-        let name = ChannelName::parse(name)?;
+        let (name, _) = parse_name(name)?;
         if !identity.capability.allows(name.as_str(), operation) {
-            return Err(error::not_permitted(""));
+            return Err(error::not_permitted(format!("{} on this channel", operation.as_str())));
         }
         let rule = identity.app.rules.of(&name);
         if rule.tls_only && !self.transport.secure {
@@ -124,7 +132,7 @@ impl Context {
         Ok(ChannelKey { app: identity.app.id.clone(), name })
     }
 
-    /// As [`Self::channel`], with the name in any place of the path.
+    /// As [`Self::channel`], for requests that only read.
     pub(super) fn readable(
         &self,
         name: &str,
@@ -136,8 +144,9 @@ impl Context {
     }
 
     pub(super) async fn body(&mut self) -> Result<Bytes, ErrorInfo> {
-        let too_large =
-            || ErrorInfo::new(40009, 413, format!("a request's body may have {BODY_BYTES_MAX} bytes at most"));
+        let too_large = || {
+            ErrorInfo::new(40009, 413, format!("a request's body may have {BODY_BYTES_MAX} bytes at most"))
+        };
         let announced = self.header("content-length")?.and_then(|length| length.parse::<u64>().ok());
         if announced.is_some_and(|length| length > BODY_BYTES_MAX as u64) {
             return Err(too_large());

@@ -2,7 +2,9 @@
 
 use fanfare_engine::History;
 use fanfare_model::error::{self, ErrorInfo};
-use fanfare_model::{App, Body, BodyKind, ChannelName, Durability, Operation, Record, Serial, Stamp, Timestamp};
+use fanfare_model::{
+    App, Body, BodyKind, ChannelName, Durability, Operation, Record, Serial, Stamp, Timestamp,
+};
 use fanfare_store::{Direction, Query};
 
 use super::ask::ask;
@@ -26,13 +28,8 @@ async fn read(context: &Context, channel: &str, segment: &'static str, kind: Bod
     let (app, channel) = context.readable(channel, Operation::History)?;
     let range = Range::parse(context, &app, &channel.name)?;
     // One more for the record that the page before ended in.
-    let query = Query {
-        kind,
-        from: range.from,
-        to: range.to,
-        direction: range.direction,
-        limit: range.limit + 1,
-    };
+    let query =
+        Query { kind, from: range.from, to: range.to, direction: range.direction, limit: range.limit + 1 };
     let history = ask(|reply| context.engine().history(channel, query, reply)).await??;
     let (items, next) = range.select(&history);
     let body = match kind {
@@ -44,7 +41,8 @@ async fn read(context: &Context, channel: &str, segment: &'static str, kind: Bod
             wire::presence_body(context.format, PresenceView::Events, events)
         }
         _ => {
-            let stored = items.iter().map(|&(record, index)| StoredMessage { record, epoch: &history.epoch, index });
+            let stored =
+                items.iter().map(|&(record, index)| StoredMessage { record, epoch: &history.epoch, index });
             wire::messages_body(context.format, stored)
         }
     };

@@ -105,7 +105,10 @@ mod tests {
             cursor: Some("5-0"),
             next: Some("9-1".into()),
         };
-        page.keep(&Query::parse("start=1&clientId=a%2Cb&key=secret&end=").unwrap(), &["start", "end", "clientId"]);
+        page.keep(
+            &Query::parse("start=1&clientId=a%2Cb&key=secret&end=").unwrap(),
+            &["start", "end", "clientId"],
+        );
         let same = "limit=2&start=1&clientId=a%2Cb";
         assert_eq!(
             page.links(),

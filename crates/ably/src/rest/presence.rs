@@ -27,8 +27,7 @@ pub(super) async fn members(context: &Context, channel: &str) -> respond::Result
     let next = cut(&mut members, cursor, limit);
     let shown = members.iter().map(|member| &**member);
     let body = wire::presence_body(context.format, PresenceView::Members, shown);
-    let mut page =
-        Page { segment: "presence", params: vec![("limit", limit.to_string())], cursor, next };
+    let mut page = Page { segment: "presence", params: vec![("limit", limit.to_string())], cursor, next };
     page.keep(&context.query, &["clientId", "connectionId", "format"]);
     Ok(Answer { links: page.links(), ..Answer::ok(body) })
 }
@@ -63,7 +62,8 @@ pub(super) async fn batch(context: &Context) -> respond::Result {
     }
     let results = join_all(names.iter().map(|name| one_of_batch(context, &identity, name))).await;
     let named = names.into_iter().zip(results);
-    let entries: Vec<_> = named.map(|(name, result)| batch::Entry::new(context.format, name, result)).collect();
+    let entries: Vec<_> =
+        named.map(|(name, result)| batch::Entry::new(context.format, name, result)).collect();
     Ok(match context.version.has_counted_batches() {
         true => Answer::ok(batch::counted(context.format, &entries)),
         false => batch::flat(context.format, &entries, 200),
@@ -101,7 +101,8 @@ mod tests {
                 timestamp: Timestamp(0),
             })
         };
-        let all = vec![member("b", "1"), member("a", "2"), member("a", "1"), member("b", "2"), member("c", "1")];
+        let all =
+            vec![member("b", "1"), member("a", "2"), member("a", "1"), member("b", "2"), member("c", "1")];
         let (mut seen, mut cursor) = (Vec::new(), None::<String>);
         loop {
             let mut page = all.clone();

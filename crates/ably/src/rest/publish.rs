@@ -13,7 +13,7 @@ use super::respond::{self, Answer};
 use super::{BODY_BYTES_MAX, ids};
 use crate::auth::{Identity, resolve_message_client_id};
 use crate::session::{ConnectionKey, record_id};
-use crate::wire::{self, Format, Publish};
+use crate::wire::{self, Format, MessageAction, Publish};
 
 /// Letters of an id that we choose; enough that two channels' worth of publishes never meet.
 const ID_LETTERS: usize = 12;
@@ -52,7 +52,11 @@ impl Receipt {
     }
 }
 
-pub(super) async fn commit(context: &Context, channel: ChannelKey, draft: Draft) -> Result<Receipt, ErrorInfo> {
+pub(super) async fn commit(
+    context: &Context,
+    channel: ChannelKey,
+    draft: Draft,
+) -> Result<Receipt, ErrorInfo> {
     let message_id = draft.id.clone();
     let published = ask(|reply| context.engine().publish(channel.clone(), draft, reply)).await??;
     Ok(Receipt { channel, message_id, published })
@@ -94,7 +98,10 @@ impl Speaker {
         let refused = || error::invalid_connection_key("no such connection");
         let parts = ConnectionKey::parse(key).ok_or_else(refused)?;
         let engine = context.engine();
-        let found = ask(|reply| engine.identify(parts.worker, parts.connection, &parts.secret, reply)).await?;
+        let found = ask(|reply| {
+            engine.identify(&self.identity.app.id, parts.worker, parts.connection, &parts.secret, reply)
+        })
+        .await?;
         found.map(Some).ok_or_else(refused)
     }
 
@@ -107,8 +114,13 @@ impl Speaker {
         behalf: Option<&Identified>,
     ) -> Result<Draft, ErrorInfo> {
         let Publish { mut messages, mutation, .. } = publish;
-        if mutation.is_some() {
-            return Err(error::bad_request("messages cannot be updated or deleted here"));
+        match mutation {
+            None | Some(MessageAction::Create) => {}
+            Some(MessageAction::Update | MessageAction::Delete | MessageAction::Append) => {
+                let why = "message updates, deletes and appends are not supported yet";
+                return Err(ErrorInfo::new(93002, 400, why));
+            }
+            Some(_) => return Err(error::bad_request("clients may not publish messages with this action")),
         }
         if messages.is_empty() {
             return Err(error::bad_request("there is no message to publish"));
@@ -218,7 +230,8 @@ fn without_base64(data: Data, encoding: Option<Box<str>>) -> Result<(Data, Optio
     match (&data, inner) {
         (Data::Text(text), Some(inner)) => {
             let bytes = base64::engine::general_purpose::STANDARD.decode(text.trim());
-            let bytes = bytes.map_err(|_| error::invalid_data("data is not the base64 that its encoding says"))?;
+            let bytes =
+                bytes.map_err(|_| error::invalid_data("data is not the base64 that its encoding says"))?;
             Ok((Data::Binary(bytes.into()), (!inner.is_empty()).then(|| inner.into())))
         }
         _ => Ok((data, encoding)),
@@ -248,6 +261,9 @@ mod tests {
         assert!(raw_data(Some("text/plain"), Bytes::from_static(b"\xff")).is_err());
         assert!(raw_data(Some("application/json"), Bytes::from_static(b"1")).is_err());
         let (data, encoding) = without_base64(text("AAE="), Some("cipher/base64".into())).unwrap();
-        assert_eq!((data, encoding.as_deref()), (Data::Binary(Bytes::from_static(b"\0\x01")), Some("cipher")));
+        assert_eq!(
+            (data, encoding.as_deref()),
+            (Data::Binary(Bytes::from_static(b"\0\x01")), Some("cipher"))
+        );
     }
 }

@@ -11,7 +11,8 @@ use super::uri::Query;
 use crate::wire::{self, Format};
 
 const CALLBACK_BYTES_MAX: usize = 128;
-const EXPOSED: &str = "Link, Transfer-Encoding, Content-Length, X-Ably-Errorcode, X-Ably-Errormessage, X-Ably-Serverid";
+const EXPOSED: &str =
+    "Link, Transfer-Encoding, Content-Length, X-Ably-Errorcode, X-Ably-Errormessage, X-Ably-Serverid";
 const ALLOWED_METHODS: &str = "GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS";
 /// `*` would not cover `Authorization`.
 const ALLOWED_HEADERS: &str = "Accept, Authorization, Content-Type, Ably-Agent, X-Ably-Version, X-Ably-Lib, \
@@ -134,7 +135,8 @@ enum Wrapping {
 impl Style {
     /// Also says how to refuse a request whose wishes are refused.
     pub(super) fn of(parts: &Parts) -> (Self, std::result::Result<(), ErrorInfo>) {
-        let named = parts.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).and_then(accepted);
+        let named =
+            parts.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).and_then(accepted);
         let query = match Query::parse(parts.uri.query().unwrap_or_default()) {
             Ok(query) => query,
             Err(refusal) => {
@@ -238,7 +240,8 @@ fn accepted(accept: &str) -> Option<Format> {
             "application/x-msgpack" | "application/msgpack" => Format::Msgpack,
             _ => return None,
         };
-        let quality = parts.find_map(|p| p.strip_prefix("q=")).map_or(Some(1.0), |q| q.parse::<f32>().ok())?;
+        let quality =
+            parts.find_map(|p| p.strip_prefix("q=")).map_or(Some(1.0), |q| q.parse::<f32>().ok())?;
         (quality > 0.0).then_some((format, quality))
     });
     let best = ranked.fold(None, |best: Option<(Format, f32)>, next| match best {

@@ -35,7 +35,9 @@ pub(super) async fn answer(mut context: Context) -> respond::Result {
         (["stats"], "GET") => stats(context),
         (["stats"], "POST") if context.server.state.sandbox.is_some() => sandbox::stats(context),
         (["apps"], "POST") if context.server.state.sandbox.is_some() => sandbox::create(context).await,
-        (["apps", app], "DELETE") if context.server.state.sandbox.is_some() => sandbox::delete(context, app).await,
+        (["apps", app], "DELETE") if context.server.state.sandbox.is_some() => {
+            sandbox::delete(context, app).await
+        }
         (path, _) => Ok(unanswered(context, path)),
     }
 }

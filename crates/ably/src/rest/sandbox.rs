@@ -141,7 +141,9 @@ fn flag(value: &Value, name: &str) -> bool {
 
 fn app_of(body: &Value, id: AppId, limits: &Limits) -> Result<(App, Vec<Arc<Key>>), ErrorInfo> {
     if ["keys", "namespaces", "channels"].iter().any(|name| list(body, name).len() > PARTS_MAX) {
-        return Err(error::bad_request(format!("an app has {PARTS_MAX} keys, namespaces and channels at most")));
+        return Err(error::bad_request(format!(
+            "an app has {PARTS_MAX} keys, namespaces and channels at most"
+        )));
     }
     let keys = list(body, "keys").iter().map(key_of).collect::<Result<Vec<_>, _>>()?;
     let mut limits = limits.clone();

@@ -98,7 +98,9 @@ impl Acks {
     pub(super) fn take_ready(&mut self) -> Vec<Settled> {
         let mut ready = Vec::new();
         while self.is_ready() {
-            let Some(Slot { serial, outcome: Some(outcome), again }) = self.pending.pop_front() else { break };
+            let Some(Slot { serial, outcome: Some(outcome), again }) = self.pending.pop_front() else {
+                break;
+            };
             if !again {
                 if self.results.len() == RESULTS_MAX {
                     self.results.pop_front();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fanfare_engine::{Attached, AttachmentId, Command, Continuity, Delivery, Encoder, Occupancy, Outputs};
+use fanfare_engine::{Attached, AttachmentId, Command, Continuity, Delivery, Occupancy, Outputs};
 use fanfare_model::error::{self, ErrorInfo};
 use fanfare_model::{PresenceEvent, Serial};
 
@@ -19,6 +19,7 @@ impl AblySession {
         let (format, number) = (self.format, self.next_number());
         let Some(channel) = self.attachment(attached.attachment) else { return };
         channel.attached = true;
+        channel.pending = false;
         let unbroken = std::mem::take(&mut channel.unbroken);
         let kept = attached.continuity == Continuity::Kept || unbroken;
         let error = match attached.continuity {
@@ -40,14 +41,17 @@ impl AblySession {
             sync(channel, &attached.members, number, format, out);
         }
         let encoder = ChannelEncoder::new(format, channel.name.clone());
-        for record in &attached.backlog {
+        for (index, record) in attached.backlog.iter().enumerate() {
             let delivery = Delivery { epoch: &attached.epoch, record };
+            let skip = if index == 0 { attached.skip } else { 0 };
             let mut frame = Vec::new();
-            encoder.encode(delivery, &mut frame);
+            encoder.encode_from(delivery, skip, &mut frame);
             if !frame.is_empty() {
                 send(format, out, |buf, _| *buf = frame);
             }
         }
+        // The credential may have changed since the client asked.
+        self.judge_channel(attached.attachment, out);
     }
 
     /// Deliveries were dropped. The client is to look after what it missed, and its view of who is present as well.

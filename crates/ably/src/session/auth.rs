@@ -82,7 +82,8 @@ impl AblySession {
     /// The server goes away, and its clients are to look for another.
     pub(super) fn drain(&mut self, out: &mut Outputs) {
         if matches!(self.phase, Phase::Open | Phase::Claiming(_)) {
-            let why = ErrorInfo { status: 503, ..error::connection_dropped("the server is going away") };
+            // Not a 50x: those send SDKs to fallback hosts, and the next server is at this address.
+            let why = ErrorInfo { status: 400, ..error::connection_dropped("the server is going away") };
             self.disconnect(&why, close::GOING_AWAY, out);
         }
     }

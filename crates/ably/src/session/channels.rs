@@ -27,6 +27,8 @@ pub(super) struct Channel {
     pub(super) metrics: Metrics,
     pub(super) echo: bool,
     pub(super) attached: bool,
+    /// The engine was asked and has not answered yet.
+    pub(super) pending: bool,
     /// The engine was asked by us, not by the client, and nothing is missed meanwhile.
     pub(super) unbroken: bool,
 }
@@ -79,9 +81,6 @@ impl AblySession {
             return Err(error::too_many_channels(format!("the limit is {most}")));
         }
         self.check_rule(&name)?;
-        if self.is_unidentified(&name) && !matches!(self.identity.client, ClientIdRule::Only(_)) {
-            return Err(error::needs_identified(""));
-        }
         let modes = settings.wanted & settings::permitted(&self.identity.capability, &name);
         if modes == 0 {
             return Err(error::not_permitted("nothing of what was asked for on this channel"));
@@ -94,11 +93,14 @@ impl AblySession {
         if self.identity.app.rules.of(name).tls_only && !self.secure {
             return Err(error::tls_required("the channel's namespace"));
         }
+        if self.needs_identity(name) && self.identity.client == ClientIdRule::Anonymous {
+            return Err(error::needs_identified(""));
+        }
         Ok(())
     }
 
     /// Whether the channel is for identified clients only.
-    pub(super) fn is_unidentified(&self, name: &ChannelName) -> bool {
+    pub(super) fn needs_identity(&self, name: &ChannelName) -> bool {
         self.identity.app.rules.of(name).identified
     }
 
@@ -128,6 +130,7 @@ impl AblySession {
             metrics: settings.metrics,
             echo: self.echo && !settings.no_echo,
             attached: at.is_some_and(|at| self.channels[at].attached),
+            pending: true,
             unbroken: false,
         };
         out.push(channel.request(self.format, since));
@@ -162,12 +165,7 @@ impl AblySession {
         }
     }
 
-    pub(super) fn attach_refused(
-        &mut self,
-        attachment: AttachmentId,
-        why: &ErrorInfo,
-        out: &mut Outputs,
-    ) {
+    pub(super) fn attach_refused(&mut self, attachment: AttachmentId, why: &ErrorInfo, out: &mut Outputs) {
         if let Some(name) = self.attachment(attachment).map(|c| c.name.clone()) {
             self.fail_channel(&name, why, out);
         }
@@ -175,23 +173,27 @@ impl AblySession {
 
     /// Holds what the identity now allows against each attachment.
     pub(super) fn judge_channels(&mut self, out: &mut Outputs) {
-        let mut failed = Vec::new();
-        for channel in &mut self.channels {
-            let modes = channel.wanted & settings::permitted(&self.identity.capability, &channel.key.name);
-            if modes == 0 {
-                failed.push(channel.name.clone());
-                continue;
-            }
-            let heard = |modes| settings::audience(modes, channel.echo, channel.metrics);
-            // A client counts on the modes that it was told; what it may not do is refused when it tries to.
-            if heard(modes) != heard(channel.modes) && channel.attached {
-                channel.modes = modes;
-                channel.unbroken = true;
-                out.push(channel.request(self.format, Since::Now));
-            }
+        let all: Vec<_> = self.channels.iter().map(|c| c.attachment).collect();
+        all.into_iter().for_each(|attachment| self.judge_channel(attachment, out));
+    }
+
+    /// What the engine has not answered yet is judged when it has: asking again would undo what the client asked for.
+    pub(super) fn judge_channel(&mut self, attachment: AttachmentId, out: &mut Outputs) {
+        let Some(at) = self.channels.iter().position(|c| c.attachment == attachment) else { return };
+        let channel = &mut self.channels[at];
+        let modes = channel.wanted & settings::permitted(&self.identity.capability, &channel.key.name);
+        if modes == 0 {
+            let name = channel.name.clone();
+            let why = error::not_permitted("the new credential does not allow the channel");
+            return self.fail_channel(&name, &why, out);
         }
-        for name in failed {
-            self.fail_channel(&name, &error::not_permitted("the new credential does not allow the channel"), out);
+        // A client counts on the modes that it was told; what it may not do is refused when it tries to.
+        let heard = |modes| settings::audience(modes, channel.echo, channel.metrics);
+        if heard(modes) != heard(channel.modes) && !channel.pending {
+            channel.modes = modes;
+            channel.pending = true;
+            channel.unbroken = true;
+            out.push(channel.request(self.format, Since::Now));
         }
     }
 }

@@ -23,6 +23,18 @@ impl ChannelEncoder {
     pub(super) fn new(format: Format, name: Rc<str>) -> Self {
         Self { format, name, epoch: RefCell::new(None) }
     }
+
+    /// Without the record's first `skip` messages.
+    pub(super) fn encode_from(&self, delivery: Delivery<'_>, skip: usize, out: &mut Vec<u8>) {
+        let mut cached = self.epoch.borrow_mut();
+        if cached.as_ref().is_none_or(|cached| cached.0 != *delivery.epoch) {
+            let encoder = RecordEncoder::new(self.format, &self.name, delivery.epoch.clone());
+            *cached = Some(Box::new((delivery.epoch.clone(), encoder)));
+        }
+        if let Some(cached) = &*cached {
+            cached.1.encode_from(delivery.record, skip, out);
+        }
+    }
 }
 
 impl Encoder for ChannelEncoder {
@@ -35,14 +47,7 @@ impl Encoder for ChannelEncoder {
     }
 
     fn encode(&self, delivery: Delivery<'_>, out: &mut Vec<u8>) {
-        let mut cached = self.epoch.borrow_mut();
-        if cached.as_ref().is_none_or(|cached| cached.0 != *delivery.epoch) {
-            let encoder = RecordEncoder::new(self.format, &self.name, delivery.epoch.clone());
-            *cached = Some(Box::new((delivery.epoch.clone(), encoder)));
-        }
-        if let Some(cached) = &*cached {
-            cached.1.encode(delivery.record, out);
-        }
+        self.encode_from(delivery, 0, out);
     }
 
     fn kind(&self) -> FrameKind {

@@ -12,6 +12,9 @@ pub(crate) fn record_id(messages: &[Message]) -> Result<Option<Box<str>>, ErrorI
         return Err(error::invalid_message_ids("either all messages of a publish have an id, or none"));
     }
     let first_id = first.id.as_deref().unwrap_or_default();
+    if first_id.is_empty() {
+        return Err(error::invalid_message_ids("an id is not empty"));
+    }
     let base = base_of(first_id, 0);
     if messages.len() == 1 {
         return Ok(Some(base.unwrap_or(first_id).into()));

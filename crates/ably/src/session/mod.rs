@@ -41,9 +41,9 @@ use crate::wire::{self, Action, Format, ProtocolMessage};
 use acks::{Acks, Outcome};
 use channels::Channel;
 pub use connect::{ConnectParams, ConnectionKey, Host, OpenRequest};
+use connect::{Resume, Secret};
 pub(crate) use ids::record_id;
 pub use names::parse_name;
-use connect::{Resume, Secret};
 use timers::Timers;
 
 /// Frames that are not protocol messages; past it the connection is closed.
@@ -93,12 +93,7 @@ enum Phase {
 }
 
 impl AblySession {
-    fn new(
-        host: &Arc<Host>,
-        request: &OpenRequest<'_>,
-        params: ConnectParams,
-        identity: Identity,
-    ) -> Self {
+    fn new(host: &Arc<Host>, request: &OpenRequest<'_>, params: ConnectParams, identity: Identity) -> Self {
         Self {
             host: host.clone(),
             app: identity.app.id.clone(),

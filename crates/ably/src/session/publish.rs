@@ -4,10 +4,10 @@ use fanfare_engine::{Command, Draft, Outputs};
 use fanfare_model::error::{self, ErrorInfo};
 use fanfare_model::{ChannelKey, Message, Operation};
 
+use super::AblySession;
 use super::acks::Outcome;
 use super::ids::record_id;
 use super::names::parse_name;
-use super::AblySession;
 use crate::auth::resolve_message_client_id;
 use crate::wire::{self, MessageAction, ProtocolMessage, Publish, flag};
 
@@ -86,7 +86,7 @@ impl AblySession {
     }
 
     fn stamp(&self, key: &ChannelKey, messages: &mut [Message]) -> Result<(), ErrorInfo> {
-        let identified = self.is_unidentified(&key.name);
+        let identified = self.needs_identity(&key.name);
         for message in messages {
             let explicit = message.client_id.as_ref().map(|c| c.as_str());
             message.client_id = resolve_message_client_id(&self.identity, explicit)?;

@@ -123,7 +123,8 @@ impl Settings {
 
     /// Modes named in params go before those in flags.
     fn modes(&mut self, list: &str) -> Result<(), ErrorInfo> {
-        let bit = |name: &str| MODES.iter().find(|(known, _)| *known == name.trim()).map_or(0, |(_, bit)| *bit);
+        let bit =
+            |name: &str| MODES.iter().find(|(known, _)| *known == name.trim()).map_or(0, |(_, bit)| *bit);
         self.wanted = list.split(',').map(bit).fold(0, |all, bit| all | bit);
         if self.wanted == 0 {
             return Err(error::bad_request("modes names no mode of a channel"));
@@ -136,8 +137,10 @@ impl Settings {
     /// What is echoed once it is known which modes were granted.
     pub(super) fn granted_params(&self, granted: u32) -> Box<[(&'static str, Box<str>)]> {
         let mut params = self.params.clone();
-        if let Some((_, list)) = params.iter_mut().find(|(name, _)| self.modes_in_params && *name == "modes") {
-            let has = |name: &&str| MODES.iter().any(|(known, bit)| *known == name.trim() && granted & bit != 0);
+        if let Some((_, list)) = params.iter_mut().find(|(name, _)| self.modes_in_params && *name == "modes")
+        {
+            let has =
+                |name: &&str| MODES.iter().any(|(known, bit)| *known == name.trim() && granted & bit != 0);
             *list = list.split(',').filter(has).collect::<Vec<_>>().join(",").into();
         }
         params.into()
@@ -146,7 +149,8 @@ impl Settings {
 
 /// `N` messages, or those of `Ns` or `Nm`.
 fn parse_rewind(text: &str, limit: Option<usize>, most: usize) -> Result<Option<Rewind>, ErrorInfo> {
-    let refused = || error::bad_request("rewind must be a number of messages, or of seconds (15s) or minutes (2m)");
+    let refused =
+        || error::bad_request("rewind must be a number of messages, or of seconds (15s) or minutes (2m)");
     let number = |digits: &str| {
         let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
         if plain { digits.parse::<u32>().map_err(|_| refused()) } else { Err(refused()) }

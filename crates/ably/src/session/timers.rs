@@ -35,8 +35,7 @@ pub(super) struct Timers {
 impl Timers {
     fn next(&self) -> Option<Duration> {
         let results = self.results.map(|(at, _)| at);
-        let all =
-            [self.heartbeat, self.prompt, self.expiry, self.revocation, results, self.leave, self.end];
+        let all = [self.heartbeat, self.prompt, self.expiry, self.revocation, results, self.leave, self.end];
         all.into_iter().flatten().min()
     }
 
@@ -74,16 +73,17 @@ impl AblySession {
     pub(super) fn adopt_expiry(&mut self, now: Now) {
         let expires = self.identity.expires();
         self.timers.expiry = expires.map(|at| mono_at(at, now));
-        self.timers.prompt = expires.map(|at| at - now.wall).filter(|life| *life > PROMPT_LIFE_MIN).map(|life| {
-            let pause = PROMPT_PAUSE.min(life / 2);
-            now.mono + life.saturating_sub(PROMPT_BEFORE).max(pause)
-        });
+        self.timers.prompt =
+            expires.map(|at| at - now.wall).filter(|life| *life > PROMPT_LIFE_MIN).map(|life| {
+                let pause = PROMPT_PAUSE.min(life / 2);
+                now.mono + life.saturating_sub(PROMPT_BEFORE).max(pause)
+            });
     }
 
     pub(super) fn timer(&mut self, out: &mut Outputs) {
         let now = out.now.mono;
         self.timers.armed = None;
-        if due(&mut self.timers.leave, now) {
+        if due(&mut self.timers.leave, now) && self.claims.is_empty() {
             out.push(Command::LeaveAll);
         }
         if due(&mut self.timers.end, now) {

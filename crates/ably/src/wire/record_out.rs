@@ -55,34 +55,43 @@ impl RecordEncoder {
 
     /// Appends the record's frame. `false`, and nothing appended, if it is of a kind that we do not know.
     pub fn encode(&self, record: &Record, out: &mut Vec<u8>) -> bool {
+        self.encode_from(record, 0, out)
+    }
+
+    /// The same, without the record's first `skip` messages; those that follow keep their ids and serials.
+    pub fn encode_from(&self, record: &Record, skip: usize, out: &mut Vec<u8>) -> bool {
         // What a frame has besides the user's bytes, for one message. More only costs a second growth.
         const ENVELOPE_BYTES: usize = 320;
         out.reserve(record.size() + ENVELOPE_BYTES);
         in_format!(self.format, E => match &record.body {
-            Body::Messages(messages) => self.messages_frame::<E>(out, record, messages),
+            Body::Messages(messages) => self.messages_frame::<E>(out, record, messages, skip),
             Body::Presence(events) => self.presence_frame::<E>(out, record, events),
             Body::Unknown { .. } => return false,
         });
         true
     }
 
-    fn messages_frame<E: Emit>(&self, out: &mut Vec<u8>, record: &Record, messages: &[Message]) {
+    fn messages_frame<E: Emit>(&self, out: &mut Vec<u8>, record: &Record, messages: &[Message], skip: usize) {
         let serial = SerialText::new(record.stamp, &self.epoch);
         let mut map = self.messages.open::<E>(out);
         E::plain(out, &[serial.as_bytes()]);
         // An SDK fills in `<id of the frame>:<index>`.
         let own_id = |index: usize, m: &Message| -> bool {
-            m.id.as_ref().is_some_and(|id| !is_derived(id, &record.id, index))
+            // An SDK counts from the first message that it sees.
+            skip > 0 || m.id.as_ref().is_some_and(|id| !is_derived(id, &record.id, index))
         };
         let all_own = messages.iter().enumerate().all(|(i, m)| own_id(i, m));
         envelope::<E>(out, &mut map, record, !all_own);
         E::field(out, &mut map, "messages");
         let mut array = E::open_array(out);
-        for (index, message) in messages.iter().enumerate() {
+        for (index, message) in messages.iter().enumerate().skip(skip) {
             E::item(out, &mut array);
             let mut map = E::open_map(out);
             if own_id(index, message) {
-                E::text_field(out, &mut map, "id", message.id.as_deref());
+                match message.id.as_deref() {
+                    Some(id) => E::text_field(out, &mut map, "id", Some(id)),
+                    None => E::text_field(out, &mut map, "id", Some(&format!("{}:{index}", record.id))),
+                }
             }
             said::<E>(out, &mut map, message);
             // The Java and Python SDKs do not know that a missing action is a create.

@@ -104,6 +104,9 @@ fn batch_spec<'a, R: Reader<'a>>(from: &mut R) -> Result<BatchSpec, ErrorInfo> {
             _ => from.skip()?,
         }
     }
+    if spec.publish.messages.is_empty() {
+        return Err(error::bad_request("an entry of a batch needs messages"));
+    }
     Ok(spec)
 }
 

@@ -33,8 +33,9 @@ pub use sabotage::Break;
 const LISTENER: u64 = u64::MAX;
 const EVENTS: usize = 1024;
 const READ_BUFFER: usize = 256 * 1024;
-/// Room in the kernel for what one turn writes to a subscriber; accepted sockets inherit it.
-const SEND_BUFFER: usize = 1 << 20;
+/// Room in the kernel for what a turn writes to a subscriber; accepted sockets inherit it. Not more, or the
+/// kernel would hide for long that a subscriber has stalled.
+const SEND_BUFFER: usize = 256 << 10;
 /// Open files: the idle scenario's connections and more.
 const FILES: usize = 20_000;
 

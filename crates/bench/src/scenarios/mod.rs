@@ -63,6 +63,10 @@ pub(crate) fn add_stretch(report: &mut Report, stretch: &Stretch) {
         report.add("server_cpu_s_per_million", each * 1e6);
         report.add("server_cpu_share", cpu.as_secs_f64() / seconds);
     }
+    // Near 1 the generator is the limit, and the server could do more.
+    report.add("generator_cpu_share", stretch.own_cpu.as_secs_f64() / seconds);
+    // Far above 0 something else ran on these cores, and rates and latencies say little.
+    report.add("disturbed_share", stretch.disturbed.as_secs_f64() / seconds);
     report.add_latency("latency", &stretch.latency);
 }
 

@@ -64,7 +64,8 @@ pub(crate) fn run(args: &StalledArgs) -> Result<Report> {
         report.add("p99_stalled_to_calm", p99(&stalled) / p99(&calm));
     }
     if traffic.desk.stalled.iter().flatten().all(|one| one.missed == 0 && !one.ended) {
-        let note = "no stalled subscriber missed anything, so nothing says that it would be told: stall longer";
+        let note =
+            "no stalled subscriber missed anything, so nothing says that it would be told: stall longer";
         report.notes.push(note.to_owned());
     }
     let those = || traffic.desk.stalled.iter().flatten();

@@ -25,8 +25,13 @@ pub(crate) struct Case {
 
 const FLOOD: &[&str] =
     &["deliveries_per_s", "server_cpu_us_per_delivery", "latency_p99_us", "server_rss_mib"];
-const PACED: &[&str] =
-    &["latency_p50_us", "latency_p99_us", "latency_p99_9_us", "server_cpu_us_per_delivery"];
+const PACED: &[&str] = &[
+    "latency_p50_us",
+    "latency_p99_us",
+    "latency_p99_9_us",
+    "server_cpu_us_per_delivery",
+    "disturbed_share",
+];
 const CONNECT: &[&str] = &["clients_per_s", "server_cpu_us_per_client"];
 const DURABLE: &[&str] = &["acks_per_s", "single_synced_appends_per_s", "times_single_appends", "ack_p99_us"];
 const STALLED: &[&str] = &[

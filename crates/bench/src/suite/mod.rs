@@ -99,7 +99,7 @@ pub(crate) fn run(args: &SuiteArgs) -> Result<()> {
         all.extend(run_case(case, &contenders, args)?);
     }
     let (table, missed) = goals::table(&all);
-    let text = format!("{}\n{}\n{table}", heading(args), figures(&all, &contenders));
+    let text = format!("{}{}\n{}\n{table}", heading(args), warning(&all), figures(&all, &contenders));
     report::line(&text);
     if let Some(out) = &args.out {
         std::fs::write(out, &text).with_context(|| format!("cannot write {}", out.display()))?;
@@ -144,39 +144,61 @@ fn heading(args: &SuiteArgs) -> String {
     )
 }
 
-/// One row for each figure that counts, one column for each contender, and ratios to the first.
+/// Above this share of its time a run was too disturbed to be believed.
+const MAX_DISTURBED: f64 = 0.05;
+
+/// A sentence on other processes on the same cores, when there were some.
+fn warning(all: &[Runs]) -> String {
+    let disturbed = |runs: &&Runs| runs.median("disturbed_share").is_some_and(|share| share > MAX_DISTURBED);
+    let names: Vec<&str> = all.iter().filter(disturbed).map(|runs| runs.case.name).collect();
+    if names.is_empty() {
+        return String::new();
+    }
+    let names = names.join(", ");
+    format!(
+        "\n**Disturbed**: other processes ran on these cores during {names}; rates and latencies say little.\n"
+    )
+}
+
+/// One row for each figure that counts, one column for each contender, and ratios to the first; with two
+/// binaries of the server also the new to the old.
 fn figures(all: &[Runs], contenders: &[Contender]) -> String {
     let names: Vec<&str> = contenders.iter().map(|contender| contender.name.as_str()).collect();
+    // Pairs of columns to divide: each by the first, and the last by the one before it.
+    let mut ratios: Vec<(usize, usize)> = (1..names.len()).map(|at| (at, 0)).collect();
+    if names.len() == 3 {
+        ratios.push((2, 1));
+    }
     let mut text = format!("| scenario | figure | {} |", names.join(" | "));
-    let ratios: Vec<String> = names.iter().skip(1).map(|name| format!(" {name} / {} |", names[0])).collect();
-    text.extend(ratios);
-    let columns = 2 + names.len() * 2 - 1;
-    let _ = writeln!(text, "\n|{}", " --- |".repeat(columns));
+    for (over, under) in &ratios {
+        let _ = write!(text, " {} / {} |", names[*over], names[*under]);
+    }
+    let _ = writeln!(text, "\n|{}", " --- |".repeat(2 + names.len() + ratios.len()));
     for case in CASES {
         let of = |name: &str| all.iter().find(|runs| runs.case.name == case.name && runs.contender == name);
-        if names.iter().all(|name| of(name).is_none()) {
-            continue;
-        }
-        for figure in case.figures {
+        let took_part = names.iter().any(|name| of(name).is_some());
+        for figure in case.figures.iter().filter(|_| took_part) {
             let values: Vec<Option<f64>> = names.iter().map(|name| of(name)?.median(figure)).collect();
             let _ = write!(text, "| {} | {figure} |", case.name);
             for value in &values {
                 let _ = write!(text, " {} |", value.map_or_else(|| "–".to_owned(), report::number));
             }
-            for value in values.iter().skip(1) {
-                let ratio = value.zip(values[0]).filter(|(_, first)| *first != 0.0);
-                let _ = write!(
-                    text,
-                    " {} |",
-                    ratio.map_or_else(|| "–".to_owned(), |(v, first)| format!("{:.2}", v / first))
-                );
+            for (over, under) in &ratios {
+                let ratio = values[*over].zip(values[*under]).filter(|(_, under)| *under != 0.0);
+                let ratio = ratio.map(|(over, under)| format!("{:.2}", over / under));
+                let _ = write!(text, " {} |", ratio.as_deref().unwrap_or("–"));
             }
             text.push('\n');
         }
-        let faulty: usize = names.iter().filter_map(|name| of(name)).map(Runs::faulty).sum();
-        if faulty > 0 {
-            let _ = writeln!(text, "| {} | **runs with faults** | {faulty} |", case.name);
-        }
+    }
+    // After the table: a line in it would end it.
+    for runs in all.iter().filter(|runs| runs.faulty() > 0) {
+        let (count, name) = (runs.faulty(), runs.case.name);
+        let _ = writeln!(
+            text,
+            "\n**{count} runs of {name} on {} had faults: its figures do not count.**",
+            runs.contender
+        );
     }
     text
 }

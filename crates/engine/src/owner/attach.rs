@@ -7,7 +7,7 @@ use fanfare_store::{Direction, Query, StoreError};
 
 use super::Owner;
 use super::channel::Channel;
-use crate::mail::{AttachMail, AttachedAt, AttachedMail, Mail};
+use crate::mail::{AttachMail, AttachedAt, AttachedMail, Backlog, Mail};
 use crate::session::{Continuity, Since};
 
 /// A read that a rewind needs. The seam to the tail closes in memory: the tail holds everything that
@@ -95,7 +95,7 @@ impl Owner {
         }
     }
 
-    fn attached(&mut self, attach: Box<AttachMail>, continuity: Continuity, backlog: Vec<Arc<Record>>) {
+    fn attached(&mut self, attach: Box<AttachMail>, continuity: Continuity, backlog: Backlog) {
         let Some(channel) = self.channels.get(&attach.channel) else { return };
         let members = if attach.audience.presence { channel.members.all() } else { Vec::new() };
         let at = AttachedAt {

@@ -14,7 +14,7 @@ use super::members::Members;
 use super::tail::Tail;
 use super::{Occupancy, Published};
 use crate::ids::WorkerId;
-use crate::mail::{Mail, Origin};
+use crate::mail::{Backlog, Mail, Origin};
 use crate::session::{Audience, Continuity, Rewind, Roles, Since};
 
 pub(super) struct Channel {
@@ -159,19 +159,20 @@ impl Channel {
         audience: Audience,
         me: Option<&ConnectionId>,
         now: Now,
-    ) -> Result<(Continuity, Vec<Arc<Record>>), Fetch> {
+    ) -> Result<(Continuity, Backlog), Fetch> {
         match since {
-            Since::Now => Ok((Continuity::Fresh, Vec::new())),
-            Since::Unknown => Ok((Continuity::Lost, Vec::new())),
+            Since::Now => Ok((Continuity::Fresh, Backlog::default())),
+            Since::Unknown => Ok((Continuity::Lost, Backlog::default())),
             Since::Serial(serial) => {
                 let known = serial.epoch == self.epoch
                     && serial.stamp >= self.tail.complete_after()
                     && serial.stamp <= self.committed;
                 if !known {
-                    return Ok((Continuity::Lost, Vec::new()));
+                    return Ok((Continuity::Lost, Backlog::default()));
                 }
                 let heard = |r: &&Arc<Record>| r.stamp <= self.committed && hears(audience, me, r);
-                Ok((Continuity::Kept, self.tail.after(serial.stamp).filter(heard).cloned().collect()))
+                let records = self.tail.after(serial.stamp).filter(heard).cloned().collect();
+                Ok((Continuity::Kept, Backlog { records, skip: 0 }))
             }
             Since::Rewind(rewind) => match self.fetch_for(*rewind, now) {
                 Some(fetch) => Err(fetch),
@@ -206,12 +207,7 @@ impl Channel {
     }
 
     /// The messages that a rewind asks for, from what was fetched and the tail.
-    pub(super) fn rewound(
-        &self,
-        rewind: Rewind,
-        fetched: &[Arc<Record>],
-        now: Now,
-    ) -> (Continuity, Vec<Arc<Record>>) {
+    pub(super) fn rewound(&self, rewind: Rewind, fetched: &[Arc<Record>], now: Now) -> (Continuity, Backlog) {
         let first_in_tail = self.tail.all().next().map_or(Stamp(u64::MAX), |r| r.stamp);
         let older = fetched.iter().filter(|r| r.stamp < first_in_tail);
         let (from, limit) = match rewind {
@@ -223,16 +219,19 @@ impl Channel {
             .filter(|r| r.kind() == BodyKind::Messages && r.stamp >= from && r.stamp <= self.committed)
             .cloned()
             .collect();
-        let mut total: usize = wanted.iter().map(|r| message_count(r)).sum();
-        let mut cut = 0;
-        // Whole records only: an array was published as one, and is shown as one.
-        while cut < wanted.len() && total - message_count(&wanted[cut]) >= limit.max(1) {
-            total -= message_count(&wanted[cut]);
-            cut += 1;
-        }
-        let truncated = cut > 0 && matches!(rewind, Rewind::Time { .. });
-        wanted.drain(..cut);
-        (if truncated { Continuity::Truncated } else { Continuity::Fresh }, wanted)
+        let total: usize = wanted.iter().map(|r| message_count(r)).sum();
+        let mut skip = total.saturating_sub(limit);
+        let truncated = skip > 0 && matches!(rewind, Rewind::Time { .. });
+        let whole = wanted.iter().take_while(|r| {
+            let count = message_count(r);
+            let left_out = skip >= count;
+            skip -= if left_out { count } else { 0 };
+            left_out
+        });
+        let whole = whole.count();
+        wanted.drain(..whole);
+        let continuity = if truncated { Continuity::Truncated } else { Continuity::Fresh };
+        (continuity, Backlog { records: wanted, skip })
     }
 
     /// Stages presence events that have been applied.

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use fanfare_model::{
-    ConnectionId, ErrorInfo, MemberKey, PresenceAction, PresenceEvent, Timestamp, error,
-};
+use fanfare_model::{ConnectionId, ErrorInfo, MemberKey, PresenceAction, PresenceEvent, Timestamp, error};
 
 /// Members in the order of their keys, so that pages of a sync do not shift.
 #[derive(Default)]

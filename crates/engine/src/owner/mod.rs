@@ -101,7 +101,9 @@ impl Owner {
             Mail::Tail { channel, reply } => reply(self.tail(&channel)),
             Mail::Loaded { channel, loaded } => self.loaded(&channel, loaded),
             Mail::Appended { channel, result } => self.appended(&channel, result),
-            Mail::Erase { app, channel, client, reply } => reply(self.erase(&app, channel.as_ref(), client.as_ref())),
+            Mail::Erase { app, channel, client, reply } => {
+                reply(self.erase(&app, channel.as_ref(), client.as_ref()))
+            }
             Mail::Channels { app, prefix, reply } => reply(self.list(&app, &prefix)),
             other => return Some(other),
         }

@@ -143,8 +143,7 @@ impl Worker {
         entry.next_nonce += 1;
         let nonce = entry.next_nonce;
         let connection = entry.session.connection_id().cloned();
-        let asked =
-            Asked { nonce, encoder: attach.encoder, roles: attach.roles, audience: attach.audience };
+        let asked = Asked { nonce, encoder: attach.encoder, roles: attach.roles, audience: attach.audience };
         let before = match entry.attachments.iter_mut().find(|a| a.id == attach.attachment) {
             Some(known) => {
                 let before = counted(known);

@@ -86,7 +86,8 @@ impl Worker {
     ) -> SessionId {
         self.set_now(now);
         self.generation = self.generation.wrapping_add(1);
-        let limits = self.shared.directory.app(session.app()).map(|app| app.limits.clone()).unwrap_or_default();
+        let limits =
+            self.shared.directory.app(session.app()).map(|app| app.limits.clone()).unwrap_or_default();
         let entry = Entry::new(session, outbox, framing, self.generation, limits.publishes_in_flight_max);
         let id = SessionId { slot: self.sessions.insert(entry) as u32, generation: self.generation };
         shared::add(&self.shared.counters.sessions_opened, 1);
@@ -260,7 +261,9 @@ impl Worker {
             Mail::Claimed { to, connection, state, present_on } => {
                 self.claimed(to, connection, state, present_on);
             }
-            Mail::Identify { connection, secret, reply } => reply(self.identify(&connection, &secret)),
+            Mail::Identify { app, connection, secret, reply } => {
+                reply(self.identify(&app, &connection, &secret));
+            }
             Mail::Notice { app, notice } => {
                 self.tell(|session| *session.app() == app, || Event::Notice(notice.clone()));
             }

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::rc::Rc;
 use std::time::Duration;
 
-use fanfare_model::{ChannelKey, ConnectionId, ErrorInfo};
+use fanfare_model::{AppId, ChannelKey, ConnectionId, ErrorInfo};
 
 use super::Worker;
 use crate::encode::{Encoder, Framing, Outbox};
@@ -90,9 +90,10 @@ impl Worker {
     /// answer's position has been fanned out here yet, because mail keeps its order.
     pub(super) fn attached(&mut self, mail: AttachedMail) {
         let id = mail.to.session;
-        let current = self.entry(id).and_then(|e| e.attachment(mail.attachment)).is_some_and(|a| {
-            a.asked.as_ref().is_some_and(|asked| asked.nonce == mail.nonce)
-        });
+        let current = self
+            .entry(id)
+            .and_then(|e| e.attachment(mail.attachment))
+            .is_some_and(|a| a.asked.as_ref().is_some_and(|asked| asked.nonce == mail.nonce));
         if !current {
             // Detached, asked again or ended meanwhile: whoever did that told the owner.
             return;
@@ -118,8 +119,7 @@ impl Worker {
         if let Some(place) = old_place {
             self.unplace(place);
         }
-        let subscriber =
-            Subscriber { session: id, attachment, audience, lagging: false, connection, outbox };
+        let subscriber = Subscriber { session: id, attachment, audience, lagging: false, connection, outbox };
         let place =
             self.hub.add(channel, at.epoch.clone(), at.position, (asked.encoder, framing), subscriber);
         if let Some(attached) = self.entry(id).and_then(|e| e.attachment(attachment)) {
@@ -130,7 +130,8 @@ impl Worker {
             epoch: at.epoch,
             position: at.position,
             continuity: at.continuity,
-            backlog: at.backlog,
+            backlog: at.backlog.records,
+            skip: at.backlog.skip,
             members: at.members,
         };
         self.events.push_back((id, Event::Attached(Box::new(event))));
@@ -205,7 +206,12 @@ impl Worker {
         self.events.push_back((id, Event::Published { token, result }));
     }
 
-    pub(super) fn claim(&mut self, from: SessionRef, connection: &ConnectionId, request: Box<dyn Any + Send>) {
+    pub(super) fn claim(
+        &mut self,
+        from: SessionRef,
+        connection: &ConnectionId,
+        request: Box<dyn Any + Send>,
+    ) {
         let holder = self.connections.get(connection).copied().filter(|id| self.reference(*id) != from);
         self.next_claim += 1;
         let claim = ClaimId(self.next_claim);
@@ -224,8 +230,7 @@ impl Worker {
         let Some(at) = entry.claims.iter().position(|(c, _)| *c == claim) else { return };
         let (_, from) = entry.claims.swap_remove(at);
         let Some(connection) = entry.session.connection_id().cloned() else { return };
-        let present_on =
-            if state.is_some() { std::mem::take(&mut entry.present_on) } else { Vec::new() };
+        let present_on = if state.is_some() { std::mem::take(&mut entry.present_on) } else { Vec::new() };
         let over = state.is_some();
         self.answer_claim(from, connection, state, present_on);
         if over {
@@ -272,9 +277,15 @@ impl Worker {
         }
     }
 
-    pub(super) fn identify(&mut self, connection: &ConnectionId, secret: &str) -> Option<Identified> {
+    pub(super) fn identify(
+        &mut self,
+        app: &AppId,
+        connection: &ConnectionId,
+        secret: &str,
+    ) -> Option<Identified> {
         let id = *self.connections.get(connection)?;
-        let clients = self.entry(id)?.session.prove(secret)?;
+        let entry = self.entry(id).filter(|entry| entry.session.app() == app)?;
+        let clients = entry.session.prove(secret)?;
         Some(Identified { connection: connection.clone(), clients })
     }
 

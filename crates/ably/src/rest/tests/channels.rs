@@ -28,7 +28,10 @@ async fn a_made_app_says_all_that_suites_read() {
         assert_eq!(key["revocableTokens"], asked.get("revocableTokens").is_some());
     }
     assert_eq!(keys[0]["capability"], r#"{"*":["*"]}"#);
-    assert_eq!((&app["endpoint"], &app["port"], &app["tls"]), (&json!("127.0.0.1"), &json!(8080), &json!(false)));
+    assert_eq!(
+        (&app["endpoint"], &app["port"], &app["tls"]),
+        (&json!("127.0.0.1"), &json!(8080), &json!(false))
+    );
 }
 
 #[tokio::test]
@@ -93,7 +96,8 @@ async fn presence_of_several_channels() {
     rest.get(path).await.assert(400, 40020);
     let got = rest.get("/presence?channels=empty").await;
     assert_eq!((got.status, &got.body), (200, &json!([{"channel": "empty", "presence": []}])));
-    let limited = rest.send("GET", "/presence?channels=channel4,channel0", Some(&rest.key(2)), &[], None).await;
+    let limited =
+        rest.send("GET", "/presence?channels=channel4,channel0", Some(&rest.key(2)), &[], None).await;
     assert_eq!(limited.body["batchResponse"][1]["error"]["statusCode"], 401);
 }
 
@@ -104,7 +108,8 @@ async fn channels_say_how_they_are() {
     assert_eq!(got.body["channelId"], "status0");
     assert_eq!(got.body["status"]["isActive"], true);
     let metrics = &got.body["status"]["occupancy"]["metrics"];
-    for name in ["connections", "presenceConnections", "presenceMembers", "presenceSubscribers", "publishers"] {
+    for name in ["connections", "presenceConnections", "presenceMembers", "presenceSubscribers", "publishers"]
+    {
         assert!(metrics[name].is_i64(), "{name}");
     }
     rest.send("GET", "/channels/a", Some(&rest.key(3)), &[], None).await.assert(401, 40160);
@@ -114,7 +119,10 @@ async fn channels_say_how_they_are() {
 async fn channels_are_listed() {
     let mut rest = Rest::start().await;
     for name in ["b", "a", "c"] {
-        assert_eq!(rest.post(&format!("/channels/list:{name}/messages"), &json!({"data": "x"})).await.status, 201);
+        assert_eq!(
+            rest.post(&format!("/channels/list:{name}/messages"), &json!({"data": "x"})).await.status,
+            201
+        );
     }
     let got = rest.get("/channels?prefix=list:&limit=2").await;
     assert_eq!(got.body, json!(["list:a", "list:b"]));

@@ -108,7 +108,8 @@ async fn ids_make_publishes_idempotent() {
     assert_eq!(first.body["messageId"], "base");
     assert_eq!(rest.post(path, &body).await.body, first.body, "the first one's answer");
     let single = json!({"id": "some id", "data": "c"});
-    let (a, b, c) = tokio::join!(rest.post(path, &single), rest.post(path, &single), rest.post(path, &single));
+    let (a, b, c) =
+        tokio::join!(rest.post(path, &single), rest.post(path, &single), rest.post(path, &single));
     assert!([a, b, c].iter().all(|got| got.status == 201));
     let history = rest.get(&format!("{path}?direction=forwards")).await;
     let ids: Vec<&Value> = history.body.as_array().unwrap().iter().map(|m| &m["id"]).collect();
@@ -130,7 +131,8 @@ async fn refused_publishes() {
         (json!({"connectionKey": "should.be.wrong"}), 40006),
         (json!({"data": large}), 40009),
         (json!([]), 40000),
-        (json!({"action": 1}), 40000),
+        (json!({"action": 1}), 93002),
+        (json!({"action": 3}), 40000),
         (json!("x"), 40000),
         (json!([{"extras": {"ephemeral": true}}, {}]), 40032),
         (many, 40034),
@@ -139,7 +141,7 @@ async fn refused_publishes() {
         rest.post(path, &body).await.assert(400, code);
     }
     rest.post(&format!("{path}?_forceNack=true"), &json!({})).await.assert(400, 40099);
-    rest.post("/channels/[meta]log/messages", &json!({})).await.assert(401, 40160);
+    rest.post("/channels/%5Bmeta%5Dlog/messages", &json!({})).await.assert(401, 40160);
     rest.send("POST", path, Some(&rest.key(3)), &[], Some(&json!({}))).await.assert(401, 40160);
     assert_eq!(rest.get(path).await.body, json!([]));
 }

@@ -23,7 +23,10 @@ async fn a_token_does_what_it_may() {
     assert_eq!(got.body["keyName"], rest.key_name(0));
     assert_eq!(got.body["expires"].as_i64().unwrap() - got.body["issued"].as_i64().unwrap(), 100_000);
     let token = got.body["token"].as_str().unwrap();
-    assert_eq!(with_token(&rest, "POST", "/channels/a/messages", token, json!({"data": "x"})).await.status, 201);
+    assert_eq!(
+        with_token(&rest, "POST", "/channels/a/messages", token, json!({"data": "x"})).await.status,
+        201
+    );
     with_token(&rest, "POST", "/channels/b/messages", token, json!({})).await.assert(401, 40160);
     let other = json!({"clientId": "you"});
     with_token(&rest, "POST", "/channels/a/messages", token, other).await.assert(400, 40012);

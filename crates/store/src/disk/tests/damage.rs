@@ -56,8 +56,8 @@ fn a_torn_tail_leaves_a_prefix() {
     let (mut opened, mut least) = (0, RECORDS);
     // Every offset of the last record, some of those before.
     let last = bytes.len() - bytes.len() / RECORDS as usize;
-    for zeros in [0, 4096, 1024 * 1024] {
-        for cut in (last - 1000..bytes.len()).filter(|cut| *cut >= last || cut % 31 == 0) {
+    for zeros in [0, 4096] {
+        for cut in (last - 600..bytes.len()).filter(|cut| *cut >= last || cut % 61 == 0) {
             write(&journal, &bytes[..cut], zeros);
             match prefix_left(dir.path()) {
                 Ok(left) => {
@@ -109,9 +109,12 @@ fn look(dir: &Path, outcomes: &mut Outcomes) {
     };
     let expected: Vec<_> = (1..=RECORDS).map(text).collect();
     assert!(records.iter().all(|r| expected.contains(r)), "wrong bytes were served");
-    match records == expected {
-        true => outcomes.whole += 1,
-        false => outcomes.silently_short += 1,
+    if records == expected {
+        outcomes.whole += 1;
+    } else {
+        // The last batch cannot be told from a torn tail.
+        assert_eq!(records, expected[..RECORDS as usize - 1]);
+        outcomes.silently_short += 1;
     }
 }
 
@@ -125,7 +128,7 @@ fn flips(dir: &Path, per_file: usize, only: impl Fn(&Path) -> bool) -> Outcomes 
             let at = (i * 7919 + i * end / per_file) % end;
             let mut flipped = bytes[..end].to_vec();
             flipped[at] ^= 1 << (i % 8);
-            write(path, &flipped, 64);
+            write(path, &flipped, (bytes.len() - end) as u64);
             look(dir, &mut outcomes);
             restore(dir, &originals);
         }
@@ -149,7 +152,7 @@ fn restore(dir: &Path, originals: &[(Vec<u8>, PathBuf)]) {
 }
 
 fn per_file() -> usize {
-    std::env::var("FANFARE_FLIPS").ok().and_then(|n| n.parse().ok()).unwrap_or(6)
+    std::env::var("FANFARE_FLIPS").ok().and_then(|n| n.parse().ok()).unwrap_or(2)
 }
 
 #[test]
@@ -158,8 +161,6 @@ fn flipped_bits_in_a_journal() {
     let outcomes = flips(dir.path(), per_file() * 10, |path| path == journal);
     eprintln!("journal: {outcomes:?}");
     assert_eq!(outcomes.panicked, 0);
-    // Only damage to the last of the batches can be taken for a torn tail.
-    assert!(outcomes.silently_short <= 2 * per_file() as u32 * 10 / RECORDS as u32, "{outcomes:?}");
 }
 
 #[test]
