@@ -295,7 +295,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> anyhow::Result<Vec<App>> {
-        Ok(toml::from_str::<Config>(text)?.apps()?)
+        toml::from_str::<Config>(text)?.apps()
     }
 
     #[test]

@@ -159,8 +159,8 @@ impl Authenticator {
         now: Now,
     ) -> Result<TokenDetails, ErrorInfo> {
         let request = TokenRequest::parse(body)?;
-        if request.key_name.as_deref() != Some(key_name) {
-            return Err(error::bad_request("keyName must be given, and be the one in the path"));
+        if request.key_name.as_deref().is_some_and(|name| name != key_name) {
+            return Err(error::bad_request("keyName is not the one in the path"));
         }
         let key = KeyName::parse(key_name).map_err(|_| error::invalid_credentials("no such key"))?;
         let issuer = match &request.mac {

@@ -245,7 +245,8 @@ mod tests {
     #[test]
     fn raw_bodies() {
         let text = |t: &str| Data::Text(t.into());
-        let rows: &[(Option<&str>, &[u8], Data, Option<&str>)] = &[
+        type Row<'a> = (Option<&'a str>, &'a [u8], Data, Option<&'a str>);
+        let rows: &[Row<'_>] = &[
             (Some("application/json"), b" {\"a\":1} ", text("{\"a\":1}"), Some("json")),
             (Some("application/json"), b"\"x\"", text("x"), None),
             (Some("text/plain"), b"x", text("x"), None),

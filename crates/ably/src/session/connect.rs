@@ -28,6 +28,9 @@ const SECRET_CHARS: usize = 22;
 /// 36 to the power of four is more than 2 to the power of sixteen.
 const WORKER_CHARS_MAX: usize = 4;
 
+/// Fills a buffer with random bytes.
+pub type Random = Box<dyn Fn(&mut [u8]) + Send + Sync>;
+
 /// What all sessions of a server share.
 pub struct Host {
     pub authenticator: Arc<Authenticator>,
@@ -39,7 +42,7 @@ pub struct Host {
     /// Messages a second. Advice to clients only.
     pub max_inbound_rate: u32,
     /// Fills with bytes that nobody can guess: connections' secrets are made of them.
-    pub random: Box<dyn Fn(&mut [u8]) + Send + Sync>,
+    pub random: Random,
 }
 
 /// A WebSocket request, as far as sessions care.

@@ -36,7 +36,7 @@ impl Worker {
             Command::Publish { channel, draft, token } => {
                 let origin = self.asked(id, token);
                 let mail = Mail::Publish { channel: channel.clone(), draft, origin };
-                self.to_owner(&channel, mail);
+                self.post_owner(&channel, mail);
             }
             Command::Presence { channel, events, token } => {
                 let origin = self.asked(id, token);
@@ -46,7 +46,7 @@ impl Worker {
                     entry.present_on.push(channel.clone());
                 }
                 let mail = Mail::Presence { channel: channel.clone(), events, origin };
-                self.to_owner(&channel, mail);
+                self.post_owner(&channel, mail);
             }
             Command::Leave { channel } => {
                 let Some(entry) = self.entry(id) else { return };
@@ -74,7 +74,7 @@ impl Worker {
                 let Some(attached) = entry.attachments.iter().find(|a| a.id == attachment) else { return };
                 let channel = attached.channel.clone();
                 let to = MembersTo::Session { to, attachment };
-                self.to_owner(&channel.clone(), Mail::Members { channel, to });
+                self.post_owner(&channel.clone(), Mail::Members { channel, to });
             }
             Command::Claim { worker, connection, claim } => {
                 if usize::from(worker.0) >= self.shared.mailboxes.len() {
@@ -173,7 +173,7 @@ impl Worker {
             before,
             since: attach.since,
         };
-        self.to_owner(&attach.channel, Mail::Attach(Box::new(mail)));
+        self.post_owner(&attach.channel, Mail::Attach(Box::new(mail)));
     }
 }
 

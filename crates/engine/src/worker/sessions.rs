@@ -182,10 +182,10 @@ impl Worker {
         }
         let (roles, audience) = gone.asked.map_or((gone.roles, gone.audience), |a| (a.roles, a.audience));
         let mail = Mail::Detach { channel: gone.channel.clone(), from: self.me, roles, audience };
-        self.to_owner(&gone.channel, mail);
+        self.post_owner(&gone.channel, mail);
     }
 
-    pub(super) fn to_owner(&mut self, channel: &ChannelKey, mail: Mail) {
+    pub(super) fn post_owner(&mut self, channel: &ChannelKey, mail: Mail) {
         let owner = self.shared.owner_of(channel);
         if owner == self.me {
             self.owner.receive(mail);
@@ -273,7 +273,7 @@ impl Worker {
     pub(super) fn leave(&mut self, channels: Vec<ChannelKey>, connection: &ConnectionId) {
         for channel in channels {
             let mail = Mail::Leave { channel: channel.clone(), connection: connection.clone() };
-            self.to_owner(&channel, mail);
+            self.post_owner(&channel, mail);
         }
     }
 

@@ -4,7 +4,10 @@ use serde_json::{Value, json};
 
 use super::harness::{Got, Rest};
 
-async fn token(rest: &Rest, key: usize, body: Value) -> Got {
+async fn token(rest: &Rest, key: usize, mut body: Value) -> Got {
+    if let Value::Object(fields) = &mut body {
+        fields.insert("keyName".into(), rest.key_name(key).into());
+    }
     let path = format!("/keys/{}/requestToken", rest.key_name(key));
     rest.send("POST", &path, Some(&rest.key(key)), &[], Some(&body)).await
 }
@@ -48,11 +51,18 @@ async fn refused_token_requests() {
         assert_eq!(token(&rest, 0, body.clone()).await.status, status, "{body}");
     }
     let path = format!("/keys/{}/requestToken", rest.key_name(0));
-    assert_eq!(rest.send("POST", &path, None, &[], Some(&json!({}))).await.status, 401);
-    let wrong = json!({"timestamp": 1, "nonce": "n", "mac": "12345"});
+    assert_eq!(
+        rest.send("POST", &path, None, &[], Some(&json!({"keyName": rest.key_name(0)}))).await.status,
+        401
+    );
+    let wrong = json!({"keyName": rest.key_name(0), "timestamp": 1, "nonce": "n", "mac": "12345"});
     rest.send("POST", &path, None, &[], Some(&wrong)).await.assert(401, 40101);
-    let form = [("content-type", "application/x-www-form-urlencoded")];
-    let got = rest.send("POST", &path, Some(&rest.key(0)), &form, None).await;
+    let auth = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, rest.key(0));
+    let form = [
+        ("authorization".to_owned(), format!("Basic {auth}")),
+        ("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned()),
+    ];
+    let got = rest.raw("POST", &path, &form, format!("keyName={}&ttl=1000", rest.key_name(0))).await;
     assert_eq!(got.status, 201, "{}", got.body);
 }
 

@@ -1,5 +1,4 @@
 use super::*;
-use crate::session::connect::Resume;
 
 #[test]
 fn parameters() {

@@ -190,7 +190,8 @@ fn batches() {
         let batch = |json: &str| decode_batch(format, &bytes(json, format));
         let specs = batch(r#"{"channels":"a","messages":{"name":"n"}}"#).unwrap();
         assert_eq!((specs.len(), &*specs[0].channels[0], specs[0].publish.messages.len()), (1, "a", 1));
-        let specs = batch(r#"[{"messages":[{},{}],"channels":["a","b"]},{"channels":[]}]"#).unwrap();
+        let specs =
+            batch(r#"[{"messages":[{},{}],"channels":["a","b"]},{"channels":[],"messages":{}}]"#).unwrap();
         assert_eq!(
             (specs[0].channels.len(), specs[0].publish.messages.len(), specs[1].channels.len()),
             (2, 2, 0)

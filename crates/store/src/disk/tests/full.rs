@@ -144,8 +144,6 @@ fn a_done_that_panics_fails_the_store_and_leaves_nobody_waiting() {
     b.close();
 }
 
-/// Run under `strace -f -e inject=fdatasync:error=EIO:when=N` by `sync_failures` in this crate's README
-/// of tests: prints what was acknowledged before the store failed.
 #[test]
 fn a_failed_store_takes_nothing_more() {
     let subject = OnDisk::new();
