@@ -45,6 +45,13 @@ pub(crate) struct Stalled {
     pub(crate) ended: bool,
 }
 
+impl Stalled {
+    /// Whether the client knows that it missed something.
+    pub(crate) fn knows(&self) -> bool {
+        self.told || self.gaps_told > 0 || self.ended
+    }
+}
+
 pub(crate) struct Desk {
     format: Format,
     payload_len: usize,

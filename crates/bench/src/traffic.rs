@@ -25,6 +25,9 @@ const DRAIN_PATIENCE: Duration = Duration::from_secs(3);
 /// After everything has arrived: time for duplicates to show themselves.
 const AFTERMATH: Duration = Duration::from_millis(100);
 
+/// How long filling the queues of stalled subscribers may take.
+const OVERFLOW_PATIENCE: Duration = Duration::from_secs(60);
+
 /// Room for a subscriber's backlog; the kernel's own start would throttle the first seconds.
 const RECEIVE_BUFFER: usize = 4 << 20;
 
@@ -209,6 +212,29 @@ impl Traffic {
             self.desk.notes.push(format!("{unacked} publishes were never acknowledged"));
         }
         Ok(())
+    }
+
+    /// Publishes at full speed, unmeasured, until every subscriber has been sent this many bytes more of data.
+    pub(crate) fn overflow(&mut self, bytes: u64) -> Result<()> {
+        let paced = self.plan.pace;
+        let wanted = self.published[0] + bytes / self.plan.payload as u64;
+        self.set_pace(Pace::Full { window: 64, lag: 64, burst: 8 });
+        let give_up = self.swarm.now_ns() + OVERFLOW_PATIENCE.as_nanos() as u64;
+        let mut now_ns = self.swarm.now_ns();
+        while self.published[0] < wanted && now_ns < give_up {
+            let wait = self.publish(now_ns)?;
+            self.swarm.turn(Some(wait), &mut self.desk)?;
+            now_ns = self.swarm.now_ns();
+        }
+        self.set_pace(paced);
+        Ok(())
+    }
+
+    /// Another pace from now on; a schedule begins anew.
+    fn set_pace(&mut self, pace: Pace) {
+        self.plan.pace = pace;
+        self.started_ns = self.swarm.now_ns();
+        self.scheduled = 0;
     }
 
     /// Every subscriber that is to stall, stops or goes on reading.

@@ -60,12 +60,11 @@ fn fanout(fault: Option<Break>, format: Format) -> anyhow::Result<()> {
 fn stalled(fault: Option<Break>) -> anyhow::Result<()> {
     let baseline = Baseline::start(fault);
     let args = StalledArgs {
-        seconds: 1.5,
+        seconds: 0.3,
         warmup: 0.2,
         subscribers: 6,
         stalled: 2,
-        // More than the socket's buffers and the baseline's queue of 1 MiB can take in 1.5 s.
-        rate: 800,
+        rate: 100,
         payload: 16_384,
         ..StalledArgs::new(baseline.target(Format::Json))
     };

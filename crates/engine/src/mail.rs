@@ -162,7 +162,13 @@ pub(crate) struct AttachedMail {
     pub(crate) attachment: AttachmentId,
     pub(crate) nonce: u32,
     pub(crate) channel: ChannelKey,
-    pub(crate) result: Result<AttachedAt, ErrorInfo>,
+    pub(crate) result: Result<AttachedAt, Refused>,
+}
+
+pub(crate) struct Refused {
+    pub(crate) error: ErrorInfo,
+    /// The owner counts the attachment as it was asked for, although it is refused.
+    pub(crate) counted: bool,
 }
 
 /// What an attachment is given before anything live.
@@ -176,6 +182,8 @@ pub(crate) struct Backlog {
 pub(crate) struct AttachedAt {
     pub(crate) epoch: Epoch,
     pub(crate) position: Stamp,
+    /// Where the client said it was, when everything since then follows in the backlog.
+    pub(crate) resumed_from: Option<Stamp>,
     pub(crate) continuity: Continuity,
     pub(crate) backlog: Backlog,
     pub(crate) members: Vec<Arc<PresenceEvent>>,

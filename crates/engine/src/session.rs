@@ -212,6 +212,8 @@ pub struct Attached {
     pub epoch: Epoch,
     /// Live deliveries are those after this one.
     pub position: Stamp,
+    /// The place that the client named, when everything since then is in the backlog or live.
+    pub resumed_from: Option<Stamp>,
     pub continuity: Continuity,
     /// To be delivered before anything live, oldest first: already filtered for the audience.
     pub backlog: Vec<Arc<Record>>,

@@ -85,14 +85,12 @@ pub(crate) fn start(
         open: true,
         shut: false,
     };
-    tokio::task::spawn_local(async move {
-        if !already_read.is_empty() {
-            let mut bytes = already_read.to_vec();
-            task.decode(&mut bytes);
-            drop(already_read);
-        }
-        poll_fn(|cx| task.poll(cx)).await;
-    });
+    if !already_read.is_empty() {
+        task.decode(&mut already_read.to_vec());
+    }
+    // Empty or not, it holds the buffer that HTTP read into: 8 KiB that the task must not keep.
+    drop(already_read);
+    tokio::task::spawn_local(async move { poll_fn(|cx| task.poll(cx)).await });
 }
 
 struct Task {

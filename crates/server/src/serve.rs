@@ -23,6 +23,8 @@ use crate::{ably, logging};
 const LISTEN_DEFAULT: &str = "127.0.0.1:8080";
 /// How long clients have to hear that they should reconnect.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often the store is asked whether it has failed for good.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 /// How often old records are dropped from the disk.
 const EXPIRE_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -131,16 +133,24 @@ fn until_told(
 ) -> anyhow::Result<()> {
     let (tell, told) = channel();
     std::thread::Builder::new().name("signals".into()).spawn(move || signals(&tell))?;
+    let mut expired_at = gateway.clock().now().mono;
     loop {
-        match told.recv_timeout(EXPIRE_INTERVAL) {
+        match told.recv_timeout(WATCH_INTERVAL) {
             Ok(Told::Stop) => return Ok(()),
             Ok(Told::Reload) => reload(args, gateway, certificates, dev),
-            Err(RecvTimeoutError::Timeout) => {
-                if let Err(failure) = store.expire(gateway.clock().now().wall) {
-                    tracing::error!(%failure, "old records could not be dropped");
-                }
-            }
+            Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => bail!("signals cannot be received"),
+        }
+        // A disk that failed once is not asked again: what it holds is known only after a new start.
+        if let Some(fault) = store.fault() {
+            bail!("the store has failed, and nothing more is acknowledged: {fault}");
+        }
+        let now = gateway.clock().now();
+        if now.mono.saturating_sub(expired_at) >= EXPIRE_INTERVAL {
+            expired_at = now.mono;
+            if let Err(failure) = store.expire(now.wall) {
+                tracing::error!(%failure, "old records could not be dropped");
+            }
         }
     }
 }
@@ -235,6 +245,5 @@ fn announce(
         dev.map_or("", |d| &d.app_id),
         address.ip(),
         address.port(),
-    )
-    .replacen(dev.map_or("", |d| &d.app_id), dev.map_or("", |d| &d.app_id), 1));
+    ));
 }

@@ -116,7 +116,10 @@ pub trait Backend: Send + Sync + 'static {
     /// Where the channel's log ends, if it has one.
     fn head(&self, channel: &ChannelKey) -> Result<Option<Head>, StoreError>;
 
-    /// Removes what is older than its retention at `now`. Called from time to time.
+    /// Removes what is older than its retention at `now`, for good: a clock that goes back later brings
+    /// nothing back. From then on it is not read; its bytes may stay a while longer (on disk until its
+    /// time bucket ends: an eighth of the retention, an hour at least). About how many records went
+    /// from the backend. Called from time to time, every few minutes, and once after opening.
     fn expire(&self, now: Timestamp) -> Result<u64, StoreError>;
 
     /// Removes for good, also from indexes and the backend's own journals, as far as `docs` says.

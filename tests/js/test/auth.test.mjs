@@ -93,6 +93,14 @@ describe('a token request', () => {
     }
   });
 
+  test('with the same nonce at another time is another request', async () => {
+    const nonce = `literal-${Math.random()}`;
+    for (const back of [0, 1000, 2000]) {
+      const answer = await requestToken(server, { nonce, timestamp: Date.now() - back });
+      assert.ok(answer.status < 300, JSON.stringify(answer.body));
+    }
+  });
+
   test('for one key does not serve another', async () => {
     const app = await provision(server, { keys: [{}, { capability: '{"a":["subscribe"]}' }] });
     const wish = tokenRequest(app.keys[1].keyStr);

@@ -232,7 +232,8 @@ impl Authenticator {
         if nonce.len() > NONCE_BYTES_MAX {
             return Err(error::bad_request(format!("a nonce may have {NONCE_BYTES_MAX} bytes at most")));
         }
-        self.nonces.lock().spend(key, nonce, stamped, now)
+        // A nonce counts together with the timestamp: some SDKs send a literal of the app's choice.
+        self.nonces.lock().spend(key, &format!("{}:{nonce}", stamped.0), stamped, now)
     }
 }
 

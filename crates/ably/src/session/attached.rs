@@ -35,7 +35,10 @@ impl AblySession {
         ] {
             flags |= if applies { bit } else { 0 };
         }
-        let serial = Serial { stamp: attached.position, epoch: attached.epoch.clone() };
+        // A client that resumes is told its own place: were it told the end, and dropped before the backlog
+        // arrived, it would come back without it.
+        let stamp = attached.resumed_from.unwrap_or(attached.position);
+        let serial = Serial { stamp, epoch: attached.epoch.clone() };
         say_attached(channel, &serial, flags, error.as_ref(), format, out);
         if !attached.members.is_empty() {
             sync(channel, &attached.members, number, format, out);

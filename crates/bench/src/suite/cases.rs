@@ -23,8 +23,15 @@ pub(crate) struct Case {
     pub(crate) figures: &'static [&'static str],
 }
 
-const FLOOD: &[&str] =
-    &["deliveries_per_s", "server_cpu_us_per_delivery", "latency_p99_us", "server_rss_mib"];
+const FLOOD: &[&str] = &[
+    "deliveries_per_s",
+    "server_cpu_us_per_delivery",
+    "server_cpu_share",
+    "generator_cpu_share",
+    "disturbed_share",
+    "latency_p99_us",
+    "server_rss_mib",
+];
 const PACED: &[&str] = &[
     "latency_p50_us",
     "latency_p99_us",

@@ -43,6 +43,7 @@ const GOALS: &[Goal] = &[
     goal("durable", "times_single_appends", Limit::AtLeast(10.0)),
     goal("idle", "server_kib_per_connection", Limit::AtMost(4.0)),
     goal("stalled", "p99_stalled_to_calm", Limit::AtMost(1.1)),
+    goal("stalled", "told_of_those_that_missed", Limit::AtLeast(1.0)),
 ];
 
 /// A Markdown table of the goals that can be judged, and how many of them were missed.

@@ -7,7 +7,7 @@ use fanfare_store::{Direction, Query, StoreError};
 
 use super::Owner;
 use super::channel::Channel;
-use crate::mail::{AttachMail, AttachedAt, AttachedMail, Backlog, Mail};
+use crate::mail::{AttachMail, AttachedAt, AttachedMail, Backlog, Mail, Refused};
 use crate::session::{Continuity, Since};
 
 /// A read that a rewind needs. The seam to the tail closes in memory: the tail holds everything that
@@ -82,15 +82,17 @@ impl Owner {
         let Since::Rewind(rewind) = attach.since else { return };
         match (fetched, self.channels.get(&attach.channel)) {
             (Ok(fetched), Some(channel)) => {
-                let (continuity, backlog) = channel.rewound(rewind, &fetched, now);
+                let hearer = (attach.audience, attach.connection.as_ref());
+                let (continuity, backlog) = channel.rewound(rewind, &fetched, hearer, now);
                 self.attached(attach, continuity, backlog);
             }
             // The channel was forgotten meanwhile: begin again.
             (Ok(_), None) => self.attach(attach),
             (Err(failure), _) => {
                 let refusal = self.unavailable(&failure);
-                self.detach(&attach.channel, attach.from.worker, attach.roles, attach.audience);
-                self.refuse(&attach, refusal);
+                // Counted in, and its worker counts it out: only there is it known whether that was
+                // done already, by a detach that came meanwhile.
+                self.answer_attach(&attach, Err(Refused { error: refusal, counted: true }));
             }
         }
     }
@@ -101,6 +103,10 @@ impl Owner {
         let at = AttachedAt {
             epoch: channel.epoch.clone(),
             position: channel.committed,
+            resumed_from: match &attach.since {
+                Since::Serial(serial) if continuity == Continuity::Kept => Some(serial.stamp),
+                _ => None,
+            },
             continuity,
             backlog,
             members,
@@ -111,10 +117,10 @@ impl Owner {
     }
 
     pub(super) fn refuse(&mut self, attach: &AttachMail, error: fanfare_model::ErrorInfo) {
-        self.answer_attach(attach, Err(error));
+        self.answer_attach(attach, Err(Refused { error, counted: false }));
     }
 
-    fn answer_attach(&mut self, attach: &AttachMail, result: Result<AttachedAt, fanfare_model::ErrorInfo>) {
+    fn answer_attach(&mut self, attach: &AttachMail, result: Result<AttachedAt, Refused>) {
         let mail = AttachedMail {
             to: attach.from,
             attachment: attach.attachment,

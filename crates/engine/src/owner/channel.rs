@@ -97,6 +97,7 @@ impl Channel {
             }
             self.tail.push(record);
         }
+        self.tail.trim(&self.app.limits, now);
     }
 
     pub(super) fn next_stamp(&mut self, now: Now) -> Stamp {
@@ -176,7 +177,7 @@ impl Channel {
             }
             Since::Rewind(rewind) => match self.fetch_for(*rewind, now) {
                 Some(fetch) => Err(fetch),
-                None => Ok(self.rewound(*rewind, &[], now)),
+                None => Ok(self.rewound(*rewind, &[], (audience, me), now)),
             },
         }
     }
@@ -207,7 +208,13 @@ impl Channel {
     }
 
     /// The messages that a rewind asks for, from what was fetched and the tail.
-    pub(super) fn rewound(&self, rewind: Rewind, fetched: &[Arc<Record>], now: Now) -> (Continuity, Backlog) {
+    pub(super) fn rewound(
+        &self,
+        rewind: Rewind,
+        fetched: &[Arc<Record>],
+        (audience, me): (Audience, Option<&ConnectionId>),
+        now: Now,
+    ) -> (Continuity, Backlog) {
         let first_in_tail = self.tail.all().next().map_or(Stamp(u64::MAX), |r| r.stamp);
         let older = fetched.iter().filter(|r| r.stamp < first_in_tail);
         let (from, limit) = match rewind {
@@ -217,6 +224,7 @@ impl Channel {
         let mut wanted: Vec<_> = older
             .chain(self.tail.all())
             .filter(|r| r.kind() == BodyKind::Messages && r.stamp >= from && r.stamp <= self.committed)
+            .filter(|r| hears(audience, me, r))
             .cloned()
             .collect();
         let total: usize = wanted.iter().map(|r| message_count(r)).sum();

@@ -78,7 +78,8 @@ impl Dedup {
     }
 
     pub(crate) fn forget_before(&mut self, oldest: Timestamp) {
-        while self.order.front().is_some_and(|(at, _)| *at < oldest) {
+        // One that is on its way is looked at again when it is committed.
+        while self.order.front().is_some_and(|(at, id)| *at < oldest && !self.is_pending(id)) {
             self.forget_first();
         }
         if self.order.is_empty() && self.known.capacity() > 64 {
@@ -90,11 +91,18 @@ impl Dedup {
         self.known.is_empty()
     }
 
+    fn is_pending(&self, id: &str) -> bool {
+        matches!(self.known.get(id), Some(Seen::Pending(_)))
+    }
+
+    /// The oldest goes, unless it is on its way: then it keeps its place in the memory until it is not.
     fn forget_first(&mut self) {
-        if let Some((_, id)) = self.order.pop_front()
-            && !matches!(self.known.get(&id), Some(Seen::Pending(_)))
-        {
-            self.known.remove(&id);
+        if let Some((at, id)) = self.order.pop_front() {
+            if self.is_pending(&id) {
+                self.order.push_back((at, id));
+            } else {
+                self.known.remove(&id);
+            }
         }
     }
 }

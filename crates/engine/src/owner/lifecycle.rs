@@ -33,11 +33,12 @@ impl Owner {
     /// Asks the store, off the worker, for the channel's end and its last two minutes.
     fn load(&self, channel: &Channel) {
         let since = Stamp::at(self.now.wall.saturating_sub(channel.app.limits.tail_age_max));
-        let limit = channel.app.limits.tail_records_max;
+        // One more than the tail takes, so that the tail is trimmed where the read was cut.
+        let limit = channel.app.limits.tail_records_max.saturating_add(1);
         let (shared, me, key) = (self.shared.clone(), self.me, channel.key.clone());
         (self.shared.blocking)(Box::new(move || {
             let read = |kind| {
-                let direction = Direction::Forwards;
+                let direction = Direction::Backwards;
                 shared.store.read(&key, &Query { kind, from: since, to: Stamp(u64::MAX), direction, limit })
             };
             let loaded = (|| {

@@ -122,6 +122,11 @@ impl Owner {
         self.tell_occupancy();
     }
 
+    /// Whether something waits for the end of a turn.
+    pub(crate) fn has_staged(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
     /// The channel, made if need be. `None` when its app is gone.
     fn channel(&mut self, key: &ChannelKey) -> Option<&mut Channel> {
         if !self.channels.contains_key(key) {

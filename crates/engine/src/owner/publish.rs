@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use fanfare_model::{
-    Body, ChannelKey, ClientId, ConnectionId, Durability, ErrorInfo, Message, PresenceEvent, Record, error,
+    Body, BodyKind, ChannelKey, ClientId, ConnectionId, Durability, ErrorInfo, Message, PresenceEvent,
+    Record, error,
 };
 use fanfare_store::{Append, Keep, StoreError};
 
@@ -186,8 +187,17 @@ impl Owner {
         }
     }
 
+    /// Messages are refused and go nowhere. Presence has changed who is there, and the next one may
+    /// rest on it: so it is told, though its asker learns that it was not stored.
     fn not_stored(&mut self, key: &ChannelKey, batch: Vec<Staged>, refusal: &ErrorInfo) {
-        for staged in batch {
+        let mut told = Vec::new();
+        for mut staged in batch {
+            if staged.record.kind() == BodyKind::Presence {
+                let origin = std::mem::replace(&mut staged.origin, Origin::Nobody);
+                self.answer(origin, Err(refusal.clone()));
+                told.push(staged);
+                continue;
+            }
             if staged.idempotent
                 && let Some(channel) = self.channels.get_mut(key)
             {
@@ -196,6 +206,9 @@ impl Owner {
                 }
             }
             self.answer(staged.origin, Err(refusal.clone()));
+        }
+        if !told.is_empty() {
+            self.committed(key, told);
         }
     }
 

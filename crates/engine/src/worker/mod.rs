@@ -168,6 +168,7 @@ impl Worker {
         let mut busy = !mail.is_empty();
         for mail in mail.drain(..) {
             self.receive(mail);
+            self.carry_events();
         }
         self.mail = mail;
         self.settle();
@@ -186,7 +187,7 @@ impl Worker {
             self.want_flush = flush;
         }
         self.settle();
-        busy
+        busy || self.owner.has_staged()
     }
 
     /// Does what is due by now. Call it at [`Worker::next_deadline`].
@@ -227,19 +228,26 @@ impl Worker {
     /// Carries events to sessions and mail to where it belongs, until there is no more.
     fn settle(&mut self) {
         loop {
-            while let Some((id, event)) = self.events.pop_front() {
-                self.run(id, |session, out| session.on_event(event, out));
-            }
+            self.carry_events();
             if self.owner.local.is_empty() {
                 return;
             }
             let mut local = std::mem::take(&mut self.owner.local);
             for mail in local.drain(..) {
                 self.receive(mail);
+                self.carry_events();
             }
             if self.owner.local.is_empty() {
                 self.owner.local = local;
             }
+        }
+    }
+
+    /// After each mail, not after all of it: a session must hear that it is attached before the next
+    /// mail can fan out what is live.
+    fn carry_events(&mut self) {
+        while let Some((id, event)) = self.events.pop_front() {
+            self.run(id, |session, out| session.on_event(event, out));
         }
     }
 

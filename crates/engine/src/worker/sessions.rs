@@ -11,7 +11,7 @@ use crate::encode::{Encoder, Framing, Outbox};
 use crate::handle::Identified;
 use crate::hub::{Place, Subscriber};
 use crate::ids::{AttachmentId, SessionId, SessionRef};
-use crate::mail::{AttachedAt, AttachedMail, Mail};
+use crate::mail::{AttachedAt, AttachedMail, Mail, Refused};
 use crate::owner::Published;
 use crate::session::{Attached, Audience, ClaimId, Event, Roles, Session, Token};
 use crate::shared;
@@ -100,7 +100,7 @@ impl Worker {
         }
         match mail.result {
             Ok(at) => self.go_live(id, mail.attachment, &mail.channel, at),
-            Err(error) => self.attach_refused(id, mail.attachment, error),
+            Err(refused) => self.attach_refused(id, mail.attachment, refused),
         }
     }
 
@@ -129,6 +129,7 @@ impl Worker {
             attachment,
             epoch: at.epoch,
             position: at.position,
+            resumed_from: at.resumed_from,
             continuity: at.continuity,
             backlog: at.backlog.records,
             skip: at.backlog.skip,
@@ -140,14 +141,21 @@ impl Worker {
         }
     }
 
-    fn attach_refused(&mut self, id: SessionId, attachment: AttachmentId, error: ErrorInfo) {
-        if let Some(entry) = self.entry(id) {
-            entry.attachments.retain(|a| a.id != attachment || a.place.is_some());
-            if let Some(kept) = entry.attachment(attachment) {
-                kept.asked = None;
+    /// Who was attached before stays so, and counts as the owner counts it now.
+    fn attach_refused(&mut self, id: SessionId, attachment: AttachmentId, refused: Refused) {
+        let Some(known) = self.entry(id).and_then(|e| e.attachment(attachment)) else { return };
+        let asked = known.asked.take();
+        if let Some(asked) = asked.filter(|_| refused.counted) {
+            (known.roles, known.audience) = (asked.roles, asked.audience);
+        }
+        if known.place.is_none() {
+            if refused.counted {
+                self.detach(id, attachment);
+            } else if let Some(entry) = self.entry(id) {
+                entry.attachments.retain(|a| a.id != attachment);
             }
         }
-        self.events.push_back((id, Event::AttachRefused { attachment, error }));
+        self.events.push_back((id, Event::AttachRefused { attachment, error: refused.error }));
     }
 
     /// Takes a subscriber out of the hub and tells the one that moved into its place.
@@ -167,8 +175,8 @@ impl Worker {
     }
 
     pub(super) fn detach_all(&mut self, id: SessionId) {
-        let Some(entry) = self.entry(id) else { return };
-        for gone in std::mem::take(&mut entry.attachments) {
+        // One by one: taking one out of the hub may move another of them.
+        while let Some(gone) = self.entry(id).and_then(|entry| entry.attachments.pop()) {
             self.forget(gone);
         }
     }
@@ -262,7 +270,7 @@ impl Worker {
     ) {
         match self.entry(to.session) {
             Some(entry) => {
-                entry.present_on = present_on;
+                entry.present_on.extend(present_on);
                 self.events.push_back((to.session, Event::Claimed(state)));
             }
             // The successor ended before it had its inheritance: the members are nobody's.

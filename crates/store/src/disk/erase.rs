@@ -16,6 +16,8 @@ use crate::{Erased, Remainder, Scope, StoreError, messages_in, without_client};
 const REWRITES_PER_BATCH: usize = 512;
 /// Past this the engine below rotates its journal at the next flush (it has no call for it).
 const JOURNAL_FILL_BYTES: usize = 64_000_000;
+/// Holds the filler while a purge goes on.
+pub(super) const FILLER: &str = "filler";
 const FILL_VALUE_BYTES: usize = 8_000_000;
 /// What a purge may need on the disk beside compaction's copies: the filler, and room to breathe.
 const PURGE_FREE_BYTES_MIN: u64 = 2 * JOURNAL_FILL_BYTES as u64;
@@ -23,7 +25,7 @@ const PURGE_FREE_BYTES_MIN: u64 = 2 * JOURNAL_FILL_BYTES as u64;
 const PURGE_WAIT_MAX: Duration = Duration::from_secs(120);
 /// Between two walks over all last records, by the caller's clock.
 const LAST_SWEEP_INTERVAL: Duration = Duration::from_secs(3600);
-/// How far an erasure got, in its mark: tables may hold what was taken out, journals may.
+/// The mark's value: tables and journals may still hold what was taken out.
 const ERASING: &[u8] = b"1";
 
 impl Shared {
@@ -164,7 +166,7 @@ impl Shared {
     fn fill_journal(&self) -> Result<(), fjall::Error> {
         // Its memtable must not be flushed: it would write the filler once more.
         let options = || KeyspaceCreateOptions::default().max_memtable_size(u64::MAX);
-        let filler = self.db.keyspace("filler", options)?;
+        let filler = self.db.keyspace(FILLER, options)?;
         let value = Slice::from(vec![0; FILL_VALUE_BYTES]);
         for i in 0..=(JOURNAL_FILL_BYTES / FILL_VALUE_BYTES) as u8 {
             // Synced like every batch: `journal::check` counts on it.

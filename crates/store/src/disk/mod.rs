@@ -140,6 +140,10 @@ fn open_engine(dir: Dir, options: &DiskOptions) -> Result<Shared, fjall::Error> 
         // The writer's time is dearer than the journal's bytes, and a purge counts on its filler's size.
         .journal_compression(CompressionType::None)
         .open()?;
+    // Left by a purge that a crash cut short; it would hold its journal for ever.
+    if db.keyspace_exists(erase::FILLER) {
+        db.delete_keyspace(db.keyspace(erase::FILLER, KeyspaceCreateOptions::default)?)?;
+    }
     let small = || KeyspaceCreateOptions::default().max_memtable_size(SMALL_MEMTABLE_BYTES_MAX);
     let last = db.keyspace("last", small)?;
     let meta = db.keyspace("meta", small)?;

@@ -257,6 +257,7 @@ pub(super) fn attached(id: u32) -> Attached {
         continuity: Continuity::Fresh,
         backlog: Vec::new(),
         skip: 0,
+        resumed_from: None,
         members: Vec::new(),
     }
 }
