@@ -64,6 +64,8 @@ pub(crate) fn run(args: &StalledArgs) -> Result<Report> {
 
     report.add_latency("calm", &calm.latency);
     report.add_latency("stalled", &stalled.latency);
+    let disturbed = (calm.disturbed + stalled.disturbed).as_secs_f64();
+    report.add("disturbed_share", disturbed / (calm.elapsed + stalled.elapsed).as_secs_f64());
     if !calm.latency.is_empty() && !stalled.latency.is_empty() {
         let p99 = |stretch: &crate::traffic::Stretch| stretch.latency.quantile(0.99) as f64;
         report.add("p99_stalled_to_calm", p99(&stalled) / p99(&calm));

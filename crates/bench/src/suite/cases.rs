@@ -47,6 +47,7 @@ const STALLED: &[&str] = &[
     "p99_stalled_to_calm",
     "stalled_that_missed_messages",
     "stalled_that_were_told",
+    "disturbed_share",
     "server_rss_mib",
 ];
 
