@@ -232,10 +232,12 @@ fn announce(
     }
     say(&format!("Fanfare listens on {url}"));
     let Some(key) = key else { return };
+    // As it was started: it may not be on the reader's path.
+    let program = std::env::args().next().unwrap_or_else(|| "fanfare".to_owned());
     say(&format!(
         "\n  app  {}\n  key  {key}\n\nTry it, in another terminal:\n\n  \
          export FANFARE_URL={url} FANFARE_KEY={key}\n  \
-         fanfare subscribe greetings --rewind 1 &\n  fanfare publish greetings hello\n\n\
+         {program} subscribe greetings --rewind 1 &\n  {program} publish greetings hello\n\n\
          Or with an Ably SDK (npm install ably):\n\n  \
          const ably = new Ably.Realtime({{ key: '{key}',\n    endpoint: '{}', port: {}, tls: {tls} }});\n  \
          const channel = ably.channels.get('greetings');\n  \

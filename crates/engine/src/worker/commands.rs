@@ -89,6 +89,11 @@ impl Worker {
             }
             Command::Answer { claim, state } => self.claim_answer(id, claim, state),
             Command::Identify(connection) => {
+                let Some(entry) = self.entry(id) else { return };
+                let before = entry.identified.replace(connection.clone());
+                if let Some(before) = before.filter(|before| self.connections.get(before) == Some(&id)) {
+                    self.connections.remove(&before);
+                }
                 self.connections.insert(connection, id);
             }
             Command::WakeAt(at) => {

@@ -21,6 +21,8 @@ pub(super) struct Entry {
     /// `None` while the session has no transport.
     pub(super) outbox: Option<Rc<dyn Outbox>>,
     pub(super) framing: Rc<dyn Framing>,
+    /// Under which the worker knows the session.
+    pub(super) identified: Option<ConnectionId>,
     pub(super) generation: u32,
     pub(super) attachments: Vec<Attachment>,
     /// Channels where this connection has, or had, members.
@@ -67,6 +69,7 @@ impl Entry {
             session,
             outbox: Some(outbox),
             framing,
+            identified: None,
             generation,
             attachments: Vec::new(),
             present_on: Vec::new(),
