@@ -12,8 +12,8 @@ use super::context::Context;
 use super::respond::{self, Answer};
 use super::{BODY_BYTES_MAX, ids};
 use crate::auth::{Identity, resolve_message_client_id};
-use crate::session::{ConnectionKey, record_id};
-use crate::wire::{self, Format, MessageAction, Publish};
+use crate::session::{ConnectionKey, only_create, record_id};
+use crate::wire::{self, Format, Publish};
 
 /// Letters of an id that we choose; enough that two channels' worth of publishes never meet.
 const ID_LETTERS: usize = 12;
@@ -114,14 +114,7 @@ impl Speaker {
         behalf: Option<&Identified>,
     ) -> Result<Draft, ErrorInfo> {
         let Publish { mut messages, mutation, .. } = publish;
-        match mutation {
-            None | Some(MessageAction::Create) => {}
-            Some(MessageAction::Update | MessageAction::Delete | MessageAction::Append) => {
-                let why = "message updates, deletes and appends are not supported yet";
-                return Err(ErrorInfo::new(93002, 400, why));
-            }
-            Some(_) => return Err(error::bad_request("clients may not publish messages with this action")),
-        }
+        only_create(mutation)?;
         if messages.is_empty() {
             return Err(error::bad_request("there is no message to publish"));
         }

@@ -1,7 +1,9 @@
-//! Ids that publishers choose.
+//! What a publish says of itself, over WebSocket and HTTP alike: its ids, and what it does.
 
 use fanfare_model::Message;
 use fanfare_model::error::{self, ErrorInfo};
+
+use crate::wire::MessageAction;
 
 /// The id under which a publish is recorded, if its publisher chose one: then a second one with the same id is no second
 /// publish. The ids of several messages must be `<base>:<index>`; a single message may have any.
@@ -29,4 +31,16 @@ pub(crate) fn record_id(messages: &[Message]) -> Result<Option<Box<str>>, ErrorI
 fn base_of(id: &str, index: usize) -> Option<&str> {
     let (base, suffix) = id.rsplit_once(':')?;
     (!base.is_empty() && suffix == index.to_string()).then_some(base)
+}
+
+/// Refuses what is not a new message: the other actions are of features that do not exist yet.
+pub(crate) fn only_create(action: Option<MessageAction>) -> Result<(), ErrorInfo> {
+    match action {
+        None | Some(MessageAction::Create) => Ok(()),
+        Some(MessageAction::Update | MessageAction::Delete | MessageAction::Append) => {
+            let why = "message updates, deletes and appends are not supported yet";
+            Err(ErrorInfo::new(93002, 400, why))
+        }
+        Some(_) => Err(error::bad_request("clients may not publish messages with this action")),
+    }
 }

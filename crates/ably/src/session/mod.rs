@@ -42,7 +42,7 @@ use acks::{Acks, Outcome};
 use channels::Channel;
 use connect::Secret;
 pub use connect::{ConnectParams, ConnectionKey, Host, OpenRequest, Random, Resume};
-pub(crate) use ids::record_id;
+pub(crate) use ids::{only_create, record_id};
 pub use names::parse_name;
 use timers::Timers;
 

@@ -6,10 +6,10 @@ use fanfare_model::{ChannelKey, Message, Operation};
 
 use super::AblySession;
 use super::acks::Outcome;
-use super::ids::record_id;
+use super::ids::{only_create, record_id};
 use super::names::parse_name;
 use crate::auth::resolve_message_client_id;
-use crate::wire::{self, MessageAction, ProtocolMessage, Publish, flag};
+use crate::wire::{self, ProtocolMessage, Publish, flag};
 
 impl AblySession {
     pub(super) fn message(&mut self, mut frame: ProtocolMessage<'_>, out: &mut Outputs) {
@@ -35,14 +35,7 @@ impl AblySession {
             return Err(error::not_permitted("only the server publishes on a metachannel"));
         }
         let Publish { mut messages, mutation, .. } = publish?;
-        match mutation {
-            None | Some(MessageAction::Create) => {}
-            Some(MessageAction::Update | MessageAction::Delete | MessageAction::Append) => {
-                let why = "message updates, deletes and appends are not supported yet";
-                return Err(ErrorInfo::new(93002, 400, why));
-            }
-            Some(_) => return Err(error::bad_request("clients may not publish messages with this action")),
-        }
+        only_create(mutation)?;
         self.stamp(&key, &mut messages)?;
         let connection = self.connection.clone();
         let chosen = record_id(&messages)?;
