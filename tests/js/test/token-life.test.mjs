@@ -117,7 +117,8 @@ describe('the prompt', () => {
     const longer = await tokenFor(server, { ttl: 31_000 });
     const wire = await Wire.connect(server, { access_token: longer.token });
     t.after(() => wire.destroy());
-    const prompt = await wire.expect(ACTION.AUTH, undefined, 5000);
+    // Due 30 s before the end, and not within 5 s of the token's coming.
+    const prompt = await wire.expect(ACTION.AUTH, undefined, 15_000);
     assert.ok(!prompt.auth?.accessToken);
   });
 });
