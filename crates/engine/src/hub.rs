@@ -1,7 +1,6 @@
 //! A worker's own subscribers: committed records come in, and go out to every attachment here.
 //! Subscribers of one encoding class stand together; each record is encoded once for each class.
 
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -11,6 +10,7 @@ use slab::Slab;
 
 use crate::encode::{ClassKey, Content, Delivery, Encoder, Framing, Outbox, Pushed};
 use crate::ids::{AttachmentId, SessionId};
+use crate::map::Map;
 use crate::owner::hears;
 use crate::session::Audience;
 
@@ -20,7 +20,7 @@ const RECORD_BYTES_GUESS: usize = 512;
 #[derive(Default)]
 pub(crate) struct Hub {
     channels: Slab<LocalChannel>,
-    by_key: HashMap<ChannelKey, u32>,
+    by_key: Map<ChannelKey, u32>,
     /// Channels with records that are not fanned out yet.
     staged: Vec<u32>,
     /// End offsets of the encoded records of a batch; kept for its memory.

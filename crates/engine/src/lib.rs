@@ -28,6 +28,7 @@ mod handle;
 mod hub;
 mod ids;
 mod mail;
+mod map;
 mod owner;
 mod session;
 mod shared;

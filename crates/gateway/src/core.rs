@@ -100,7 +100,9 @@ pub(crate) fn run(
         timer_at: Cell::new(Duration::ZERO),
     });
     let tasks = LocalSet::new();
-    tasks.spawn_local(turns(core.clone()));
+    // A turn writes to every subscriber: tokio's budget for one task (128 operations) would send the rest
+    // away with `Pending` and wake each connection for itself.
+    tasks.spawn_local(tokio::task::coop::unconstrained(turns(core.clone())));
     tasks.spawn_local(timers(core.clone()));
     tasks.spawn_local(sweeps(core.clone()));
     for listener in listeners {

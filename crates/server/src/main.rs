@@ -20,6 +20,11 @@ use clap::Parser;
 
 use args::{Cli, Command, ConfigAction};
 
+/// The message path allocates for each publish and frees minutes later: the system's allocator takes
+/// more memory and more time for that (docs/decisions/005).
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     // The one cryptography provider of the process, before anything could choose another.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();

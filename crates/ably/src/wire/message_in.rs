@@ -265,6 +265,10 @@ fn message<'a, R: Reader<'a>>(from: &mut R, publish: &mut Publish) -> Result<(),
     message.client_id = common.client_id.take();
     message.extras = common.extras.take();
     (message.data, message.encoding) = common.data()?;
+    // Most publishes have one message and are kept for minutes: no room for three more.
+    if publish.messages.is_empty() {
+        publish.messages.reserve_exact(1);
+    }
     publish.messages.push(message);
     Ok(())
 }

@@ -100,6 +100,13 @@ impl Channel {
         self.tail.trim(&self.app.limits, now);
     }
 
+    /// Returns whether the channel has to be committed at the turn's end, and nobody knew.
+    pub(super) fn stage(&mut self, record: Record, origin: Origin, idempotent: bool, now: Now) -> bool {
+        self.used_at = now.mono;
+        self.staged.push(Staged { record: Arc::new(record), origin, idempotent });
+        !std::mem::replace(&mut self.dirty, true)
+    }
+
     pub(super) fn next_stamp(&mut self, now: Now) -> Stamp {
         self.last = self.last.next(now.wall);
         self.last

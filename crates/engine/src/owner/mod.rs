@@ -8,7 +8,6 @@ mod members;
 mod publish;
 mod tail;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use fanfare_model::{ChannelKey, Epoch, ErrorInfo, Now, Stamp, error};
@@ -17,6 +16,7 @@ use fanfare_store::StoreError;
 use crate::handle::ChannelStatus;
 use crate::ids::WorkerId;
 use crate::mail::{Mail, MembersTo, TailSnapshot};
+use crate::map::Map;
 use crate::session::Roles;
 use crate::shared::{self, Shared};
 
@@ -62,7 +62,7 @@ pub(crate) struct Owner {
     me: WorkerId,
     shared: Arc<Shared>,
     now: Now,
-    channels: HashMap<ChannelKey, Channel>,
+    channels: Map<ChannelKey, Channel>,
     /// Channels with something staged, in the order of their first publish of the turn.
     dirty: Vec<ChannelKey>,
     occupancy_dirty: Vec<ChannelKey>,
@@ -76,7 +76,7 @@ impl Owner {
             me,
             shared,
             now: Now::default(),
-            channels: HashMap::new(),
+            channels: Map::default(),
             dirty: Vec::new(),
             occupancy_dirty: Vec::new(),
             local: Vec::new(),
