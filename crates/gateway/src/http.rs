@@ -1,6 +1,7 @@
 //! HTTP on a socket: requests go to the router, WebSocket upgrades become connections.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
@@ -16,14 +17,15 @@ use tower::ServiceExt;
 use crate::UpgradeRequest;
 use crate::connection;
 use crate::core::Core;
+use crate::origin::Origin;
 use crate::stream::Stream;
 
-pub(crate) async fn serve(core: Rc<Core>, stream: Stream) {
+pub(crate) async fn serve(core: Rc<Core>, stream: Stream, peer: IpAddr) {
     let secure = matches!(stream, Stream::Tls(_));
     let limit = core.setup.limits.handshake_timeout;
     let service = service_fn(move |request| {
         let core = core.clone();
-        async move { Ok::<_, Infallible>(answer(&core, request, secure).await) }
+        async move { Ok::<_, Infallible>(answer(&core, request, peer, secure).await) }
     });
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -36,13 +38,22 @@ pub(crate) async fn serve(core: Rc<Core>, stream: Stream) {
     }
 }
 
-async fn answer(core: &Rc<Core>, request: Request<Incoming>, secure: bool) -> Response<Body> {
+async fn answer(
+    core: &Rc<Core>,
+    mut request: Request<Incoming>,
+    peer: IpAddr,
+    secure: bool,
+) -> Response<Body> {
+    let setup = &core.setup;
+    let countries = setup.countries.load();
+    let origin = Origin::of(peer, request.headers_mut(), &setup.trusted_proxies, countries.as_deref());
     if is_upgrade(request.headers()) {
-        return upgrade(core, request, secure);
+        return upgrade(core, request, origin, secure);
     }
     if request.method() == Method::GET && request.uri().path() == "/health" {
         return health(core);
     }
+    request.extensions_mut().insert(origin.address);
     let router = if secure { &core.setup.http_secure } else { &core.setup.http };
     match router.clone().oneshot(request.map(Body::new)).await {
         Ok(response) => response,
@@ -65,7 +76,7 @@ fn health(core: &Core) -> Response<Body> {
     reply(status, Some(("content-type", "application/json")), body)
 }
 
-fn upgrade(core: &Rc<Core>, mut request: Request<Incoming>, secure: bool) -> Response<Body> {
+fn upgrade(core: &Rc<Core>, mut request: Request<Incoming>, origin: Origin, secure: bool) -> Response<Body> {
     let headers = request.headers();
     let version = headers.get(header::SEC_WEBSOCKET_VERSION).map(http::HeaderValue::as_bytes);
     if version != Some(b"13") {
@@ -87,7 +98,7 @@ fn upgrade(core: &Rc<Core>, mut request: Request<Incoming>, secure: bool) -> Res
         response = response.header(header::SEC_WEBSOCKET_EXTENSIONS, params.to_header());
     }
     let upgraded = hyper::upgrade::on(&mut request);
-    tokio::task::spawn_local(upgraded_connection(core.clone(), upgraded, request, secure, deflate));
+    tokio::task::spawn_local(upgraded_connection(core.clone(), upgraded, request, origin, secure, deflate));
     response.body(Body::empty()).unwrap_or_default()
 }
 
@@ -95,6 +106,7 @@ async fn upgraded_connection(
     core: Rc<Core>,
     upgraded: hyper::upgrade::OnUpgrade,
     request: Request<Incoming>,
+    origin: Origin,
     secure: bool,
     deflate: Option<DeflateParams>,
 ) {
@@ -107,6 +119,8 @@ async fn upgraded_connection(
             query: request.uri().query().unwrap_or_default(),
             headers: request.headers(),
             secure,
+            address: origin.address,
+            country: origin.country,
             worker,
             now: core.now(),
         })

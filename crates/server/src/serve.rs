@@ -69,6 +69,8 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<()> {
             memory_epoch: Epoch::parse(&dev::random(10)?).context("an epoch is letters and digits")?,
             compression: config.server.compression.unwrap_or(true),
             limits: TransportLimits::default(),
+            trusted_proxies: config.trusted_proxies()?,
+            countries: config.countries()?,
         },
         |engine, clock| ably::protocols(engine, *clock, &setup),
     )?;
@@ -184,9 +186,16 @@ fn signals(tell: &std::sync::mpsc::Sender<Told>) {
 
 /// A configuration that is wrong changes nothing.
 fn reload(args: &ServeArgs, gateway: &Gateway, certificates: Option<&Certificates>, dev: Option<&DevApp>) {
-    let apps = Config::load(args).and_then(|config| fill(gateway.engine().directory(), &config, dev));
-    match apps {
-        Ok(()) => gateway.engine().reconfigured(),
+    let loaded = Config::load(args).and_then(|config| {
+        let countries = config.countries()?;
+        fill(gateway.engine().directory(), &config, dev)?;
+        Ok(countries)
+    });
+    match loaded {
+        Ok(countries) => {
+            gateway.replace_countries(countries);
+            gateway.engine().reconfigured();
+        }
         Err(failure) => tracing::error!("the configuration was not reloaded: {failure:#}"),
     }
     match certificates.map_or(Ok(()), Certificates::reload) {
