@@ -47,7 +47,7 @@ py: build
 crash: build
 	cd tests/crash && CYCLES=10 npm test
 
-test-crash: build ## 200 kills while publishing; nothing acknowledged may be lost
+test-crash: build ## The checker's proof, then 200 kills while publishing; nothing acknowledged may be lost
 	cd tests/crash && CYCLES=200 npm test
 
 test-autobahn: ## WebSocket conformance with Autobahn's fuzzing client

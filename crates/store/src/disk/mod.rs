@@ -50,8 +50,9 @@ pub enum SyncPolicy {
     /// Synced before it is acknowledged.
     #[default]
     Always,
-    /// LOSES ACKNOWLEDGED RECORDS when the process dies. Only there to prove that the crash checkers
-    /// see such a loss: never offer it to a user.
+    /// LOSES ACKNOWLEDGED RECORDS when the process dies, not only when the machine does: the engine's
+    /// journal keeps the latest 8 KiB in the process itself until more comes or somebody syncs. Only
+    /// there to prove that the crash checkers see such a loss: never offer it to a user.
     Never,
 }
 
