@@ -9,6 +9,8 @@
 
 #![forbid(unsafe_code)]
 
+mod admission;
+mod body;
 mod clock;
 mod connection;
 mod core;
@@ -16,6 +18,7 @@ mod framing;
 mod http;
 mod metrics;
 mod origin;
+mod refusal;
 mod stream;
 
 use std::io;
@@ -31,8 +34,13 @@ use fanfare_model::{AnonymisedAddress, CountryCode, Epoch, Now};
 use fanfare_store::Backend;
 use tokio::sync::{Notify, watch};
 
+use admission::Admission;
+use refusal::Answers;
+
+pub use admission::Refused;
 pub use clock::Clock;
 pub use origin::{Countries, TrustedProxies};
+pub use refusal::RefusalAnswer;
 
 /// Asked at each accept, so that a reloaded certificate is used at once.
 pub type TlsSource = Arc<dyn Fn() -> Arc<rustls::ServerConfig> + Send + Sync>;
@@ -75,8 +83,20 @@ pub struct TransportLimits {
     pub frame_bytes_max: usize,
     /// Bytes queued for one connection.
     pub outbox_bytes_max: usize,
+    /// Connections of the whole process, each of which is a file. 503 past it.
+    pub connections_max: u32,
+    /// Connections of one address (of one /64 of IPv6). 429 past it.
+    ///
+    /// The default is wide: a company, a mobile network or a proxy in front of the server is one address,
+    /// and so is a load generator with 15,000 connections.
+    pub connections_per_address_max: u32,
+    /// Of these, how many may be before the end of their first request's head at the same time. 429 past
+    /// it. An honest handshake takes milliseconds, so this is thousands a second even so.
+    pub handshakes_per_address_max: u32,
     /// TLS handshake, and the head of an HTTP request.
     pub handshake_timeout: Duration,
+    /// The whole body of an HTTP request.
+    pub body_timeout: Duration,
     /// A connection that was silent for so long is asked for a pong.
     pub ping_after: Duration,
     /// A connection that was silent for so long is taken for dead.
@@ -90,7 +110,11 @@ impl Default for TransportLimits {
         Self {
             frame_bytes_max: 524_288,
             outbox_bytes_max: 1024 * 1024,
+            connections_max: 1_000_000,
+            connections_per_address_max: 20_000,
+            handshakes_per_address_max: 2_000,
             handshake_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
             ping_after: Duration::from_secs(10),
             dead_after: Duration::from_secs(25),
             control_frames_max: 1_000,
@@ -109,6 +133,9 @@ pub struct GatewayConfig {
     pub limits: TransportLimits,
     pub trusted_proxies: TrustedProxies,
     pub countries: Option<Countries>,
+    pub clock: Clock,
+    /// What one is told for whom there is no room, on plain listeners.
+    pub refusals: fn(Refused) -> RefusalAnswer,
 }
 
 /// What all workers of the gateway share.
@@ -122,6 +149,8 @@ struct Setup {
     limits: TransportLimits,
     trusted_proxies: TrustedProxies,
     countries: ArcSwapOption<Countries>,
+    admission: Arc<Admission>,
+    refusals: Answers,
     draining: AtomicBool,
 }
 
@@ -138,7 +167,7 @@ impl Gateway {
         config: GatewayConfig,
         protocols: impl FnOnce(&Engine, &Clock) -> Protocols,
     ) -> io::Result<Self> {
-        let clock = Clock::start();
+        let clock = config.clock;
         let notifies: Vec<_> = (0..config.workers.max(1)).map(|_| Arc::new(Notify::new())).collect();
         let wake = notifies.iter().cloned().map(|n| Box::new(move || n.notify_one()) as WakeWorker).collect();
         let blocking = core::blocking_pool()?;
@@ -160,6 +189,8 @@ impl Gateway {
             limits: config.limits,
             trusted_proxies: config.trusted_proxies,
             countries: ArcSwapOption::from(config.countries.map(Arc::new)),
+            admission: Admission::new(&config.limits),
+            refusals: Answers::new(config.refusals),
             draining: AtomicBool::new(false),
         });
         let addresses = config.listeners.iter().map(|l| l.socket.local_addr()).collect::<io::Result<_>>()?;

@@ -12,8 +12,8 @@ use axum::Router;
 use axum::extract::Request;
 use fanfare_engine::{Command, Directory, Event, Outputs, Session};
 use fanfare_gateway::{
-    Accept, Countries, Gateway, GatewayConfig, Listener, Protocols, TransportLimits, TrustedProxies,
-    UpgradeRequest,
+    Accept, Clock, Countries, Gateway, GatewayConfig, Listener, Protocols, RefusalAnswer, TransportLimits,
+    TrustedProxies, UpgradeRequest,
 };
 use fanfare_model::{AnonymisedAddress, AppId, ClientIdRule, ConnectionId, Epoch};
 use fanfare_store::Memory;
@@ -73,6 +73,8 @@ fn start(listen: &str, seen: &Seen, proxies: &[&str], countries: Option<Countrie
         limits: TransportLimits::default(),
         trusted_proxies: TrustedProxies::parse(proxies).unwrap(),
         countries,
+        clock: Clock::start(),
+        refusals: |_| RefusalAnswer { status: 503, headers: Vec::new(), body: String::new() },
     };
     let over_http = seen.clone();
     let http = Router::new().fallback(move |request: Request| async move {

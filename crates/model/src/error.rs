@@ -91,7 +91,11 @@ registry! {
     /// SDKs' tests ask for both of a request with such a key.
     unknown_key = 40400, 401, "no key with that id";
     method_not_allowed = 40500, 405, "method not allowed";
+    /// The message is refused, the connection goes on.
+    too_fast = 42911, 429, "the connection publishes faster than it may";
     enumeration_in_progress = 42912, 429, "only one channel enumeration at a time";
+    /// Said before anything of the request was read.
+    too_many_connections = 42922, 429, "too many connections from this address";
     internal = 50000, 500, "internal error";
     unavailable = 50003, 503, "the service is temporarily unavailable";
     connection_failed = 80000, 400, "connection failed";

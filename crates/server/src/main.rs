@@ -9,6 +9,7 @@ mod ably;
 mod args;
 mod client;
 mod config;
+mod config_limits;
 mod dev;
 mod logging;
 mod serve;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use fanfare_engine::Directory;
-use fanfare_gateway::{Gateway, GatewayConfig, Listener, TransportLimits};
+use fanfare_gateway::{Clock, Gateway, GatewayConfig, Listener};
 use fanfare_model::Epoch;
 use fanfare_store::{Backend, Disk, DiskOptions, SyncPolicy};
 use serde_json::json;
@@ -21,6 +21,9 @@ use crate::tls::Certificates;
 use crate::{ably, logging};
 
 const LISTEN_DEFAULT: &str = "127.0.0.1:8080";
+/// Connections that the system may hold for us until we take them. One that finds no room there waits a
+/// second before it tries again.
+const ACCEPT_QUEUE: i32 = 4_096;
 /// How long clients have to hear that they should reconnect.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often the store is asked whether it has failed for good.
@@ -51,11 +54,13 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<()> {
     let metrics_at = metrics.as_ref().map(TcpListener::local_addr).transpose()?;
     let address = plain.or_else(|| listeners.first().and_then(|l| l.socket.local_addr().ok()));
     let address = address.context("there is no listener")?;
+    let clock = Clock::start();
     let setup = ably::Setup {
         sandbox_at: args.dev.then_some((address, plain.is_none())),
         keys_without_tls: args.dev || config.server.keys_without_tls,
         server_id: format!("fanfare-{}", dev::random(6)?).into(),
         limits: config.limits(),
+        auth: ably::restore(&*store, clock.now())?,
     };
     let workers = config.server.workers;
     let workers = workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
@@ -68,9 +73,11 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<()> {
             store: store.clone(),
             memory_epoch: Epoch::parse(&dev::random(10)?).context("an epoch is letters and digits")?,
             compression: config.server.compression.unwrap_or(true),
-            limits: TransportLimits::default(),
             trusted_proxies: config.trusted_proxies()?,
             countries: config.countries()?,
+            limits: config.transport(files_max()),
+            clock,
+            refusals: ably::refusal,
         },
         |engine, clock| ably::protocols(engine, *clock, &setup),
     )?;
@@ -101,7 +108,18 @@ fn fill(directory: &Directory, config: &Config, dev: Option<&DevApp>) -> anyhow:
 }
 
 fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))
+    let bound = || {
+        let socket = TcpListener::bind(address)?;
+        rustix::net::listen(&socket, ACCEPT_QUEUE)?;
+        std::io::Result::Ok(socket)
+    };
+    bound().with_context(|| format!("cannot listen on {address}"))
+}
+
+/// Files that the process may have open.
+fn files_max() -> u64 {
+    use rustix::process::{Resource, getrlimit};
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
 /// The listeners, and the first plain one's address.

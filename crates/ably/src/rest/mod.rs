@@ -38,6 +38,7 @@ use parking_lot::Mutex;
 
 use crate::auth::{AppLookup, Authenticator, BasicOverPlain};
 
+pub use respond::refusal;
 pub use sandbox::{Address, LocalSandbox, Sandbox, SandboxFuture};
 
 /// The largest request body: a batch of the most that one may hold.

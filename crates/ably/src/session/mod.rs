@@ -23,6 +23,7 @@ mod ids;
 mod names;
 mod presence;
 mod publish;
+mod rate;
 mod refused;
 mod settings;
 #[cfg(test)]
@@ -44,6 +45,7 @@ use connect::Secret;
 pub use connect::{ConnectParams, ConnectionKey, Host, OpenRequest, Random, Resume};
 pub(crate) use ids::{only_create, record_id};
 pub use names::parse_name;
+use rate::Rate;
 use timers::Timers;
 
 /// Frames that are not protocol messages; past it the connection is closed.
@@ -67,6 +69,7 @@ pub struct AblySession {
     channels: Vec<Channel>,
     acks: Acks,
     timers: Timers,
+    rate: Rate,
     /// Successors that wait for what is in flight. Rarely any.
     claims: Vec<fanfare_engine::ClaimId>,
     idle_interval: Option<Duration>,
@@ -105,6 +108,7 @@ impl AblySession {
             channels: Vec::new(),
             acks: Acks::default(),
             timers: Timers::default(),
+            rate: Rate::default(),
             claims: Vec::new(),
             idle_interval: params.idle_interval,
             remain_present_for: params.remain_present_for,
@@ -121,6 +125,12 @@ impl AblySession {
 
     fn limits(&self) -> &Limits {
         &self.identity.app.limits
+    }
+
+    /// Counts what the client publishes against what it may.
+    fn take_rate(&mut self, items: usize, now: Duration) -> Result<(), ErrorInfo> {
+        let allowed = self.limits().messages_per_second_max;
+        self.rate.take(items, allowed, now)
     }
 
     fn is_open(&self) -> bool {

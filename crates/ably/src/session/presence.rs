@@ -13,6 +13,9 @@ impl AblySession {
     pub(super) fn presence(&mut self, mut frame: ProtocolMessage<'_>, out: &mut Outputs) {
         let Some(serial) = self.new_serial(&frame, out) else { return };
         let inputs = std::mem::replace(&mut frame.presence, Ok(Vec::new()));
+        if let Err(refusal) = self.take_rate(inputs.as_ref().map_or(1, Vec::len), out.now.mono) {
+            return self.refuse(serial, refusal, out);
+        }
         match self.events(&frame, inputs, serial, out.now.wall) {
             Ok((_, events)) if events.is_empty() => self.settle(serial, Outcome::Accepted, out),
             Ok((channel, events)) => {

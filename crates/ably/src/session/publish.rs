@@ -15,6 +15,10 @@ impl AblySession {
     pub(super) fn message(&mut self, mut frame: ProtocolMessage<'_>, out: &mut Outputs) {
         let Some(serial) = self.new_serial(&frame, out) else { return };
         let publish = std::mem::replace(&mut frame.messages, Ok(Publish::default()));
+        let items = publish.as_ref().map_or(1, |p| p.messages.len());
+        if let Err(refusal) = self.take_rate(items, out.now.mono) {
+            return self.refuse(serial, refusal, out);
+        }
         match self.draft(&frame, publish, serial) {
             Ok((_, draft)) if draft.messages.is_empty() => self.settle(serial, Outcome::Accepted, out),
             Ok((channel, draft)) => {
