@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use crate::handle::{ChannelStatus, Identified};
 use crate::ids::{AttachmentId, SessionRef, WorkerId};
-use crate::owner::{Occupancy, Published};
+use crate::owner::{Fetched, Occupancy, Published};
 use crate::session::{Audience, Continuity, Draft, Roles, Since, Token};
 use crate::shared::WakeWorker;
 
@@ -50,7 +50,7 @@ pub(crate) enum Mail {
     /// The records that a rewind needed from the store, newest last; then the attach goes on.
     AttachFetched {
         attach: Box<AttachMail>,
-        fetched: Result<Vec<Arc<Record>>, StoreError>,
+        fetched: Result<Fetched, StoreError>,
     },
     Detach {
         channel: ChannelKey,

@@ -22,12 +22,22 @@ impl Owner {
     pub(super) fn open(&mut self, key: ChannelKey, app: Arc<App>) {
         let durable = app.rules.of(&key.name).durability.is_durable();
         let epoch = if durable { self.shared.store.epoch() } else { self.shared.memory_epoch.clone() };
-        let channel = Channel::new(key.clone(), app, epoch, self.now);
+        let channel = Channel::new(key.clone(), app, epoch, self.floor, self.now);
         if durable {
             self.load(&channel);
         }
         shared::add(&self.shared.counters.channels, 1);
         self.channels.insert(key, channel);
+    }
+
+    pub(super) fn load_again(&mut self, key: &ChannelKey) {
+        if let Some(channel) = self.channels.get_mut(key) {
+            channel.unloaded = false;
+            channel.waiting = Some(Vec::new());
+        }
+        if let Some(channel) = self.channels.get(key) {
+            self.load(channel);
+        }
     }
 
     /// Asks the store, off the worker, for the channel's end and its last two minutes.
@@ -66,12 +76,12 @@ impl Owner {
             Err(failure) => {
                 // Without its head the channel could give out a stamp twice: it stays closed, and the
                 // next use tries again.
-                self.channels.remove(key);
-                shared::subtract(&self.shared.counters.channels, 1);
+                channel.unloaded = true;
                 let refusal = self.unavailable(&failure);
                 for mail in waiting {
                     self.refuse_mail(mail, &refusal);
                 }
+                self.forget_unloaded(key);
             }
         }
     }
@@ -81,10 +91,18 @@ impl Owner {
             Mail::Publish { origin, .. } | Mail::Presence { origin, .. } => {
                 self.answer(origin, Err(refusal.clone()));
             }
-            Mail::Attach(attach) => self.refuse(&attach, refusal.clone()),
+            Mail::Attach(attach) => self.refuse_counted(&attach, refusal.clone()),
             other => {
                 self.receive(other);
             }
+        }
+    }
+
+    /// Of a channel that could not be loaded there is nothing to keep once nobody counts on it.
+    fn forget_unloaded(&mut self, key: &ChannelKey) {
+        if self.channels.get(key).is_some_and(|c| c.unloaded && c.interest.is_empty()) {
+            self.channels.remove(key);
+            shared::subtract(&self.shared.counters.channels, 1);
         }
     }
 
@@ -97,6 +115,7 @@ impl Owner {
         channel.remove_interest(from);
         channel.count(roles, audience, -1);
         self.occupancy_changed(key);
+        self.forget_unloaded(key);
     }
 
     pub(super) fn members_changed(&mut self, key: &ChannelKey) {
@@ -135,11 +154,16 @@ impl Owner {
         let now = self.now;
         self.tell_occupancy();
         let before = self.channels.len();
+        let floor = &mut self.floor;
         self.channels.retain(|_, channel| {
             let limits = &channel.app.limits;
             channel.tail.trim(limits, now);
             channel.dedup.forget_before(now.wall.saturating_sub(limits.idempotency_age_max));
-            !channel.is_idle(now)
+            let idle = channel.is_idle(now);
+            if idle {
+                *floor = (*floor).max(channel.last_stamp());
+            }
+            !idle
         });
         shared::subtract(&self.shared.counters.channels, (before - self.channels.len()) as u64);
     }

@@ -20,6 +20,7 @@ use crate::mail::{Mail, MembersTo, TailSnapshot};
 use crate::session::Roles;
 use crate::shared::{self, Shared};
 
+pub(crate) use attach::Fetched;
 use channel::Channel;
 pub(crate) use channel::hears;
 
@@ -66,6 +67,9 @@ pub(crate) struct Owner {
     /// Channels with something staged, in the order of their first publish of the turn.
     dirty: Vec<ChannelKey>,
     occupancy_dirty: Vec<ChannelKey>,
+    /// No channel that was forgotten gave out a stamp after this one: the clock may be set back, and a
+    /// channel that comes again must not repeat them.
+    floor: Stamp,
     /// Mail to this worker itself, in order.
     pub(crate) local: Vec<Mail>,
 }
@@ -79,6 +83,7 @@ impl Owner {
             channels: HashMap::new(),
             dirty: Vec::new(),
             occupancy_dirty: Vec::new(),
+            floor: Stamp(0),
             local: Vec::new(),
         }
     }
@@ -132,6 +137,9 @@ impl Owner {
         if !self.channels.contains_key(key) {
             let app = self.shared.directory.app(&key.app)?;
             self.open(key.clone(), app);
+        }
+        if self.channels.get(key).is_some_and(|channel| channel.unloaded) {
+            self.load_again(key);
         }
         self.channels.get_mut(key)
     }

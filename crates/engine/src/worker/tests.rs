@@ -5,6 +5,7 @@ mod attach;
 mod claims;
 mod delivery;
 mod durable;
+mod faults;
 mod harness;
 mod occupancy;
 mod presence;
