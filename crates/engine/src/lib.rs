@@ -31,6 +31,7 @@ mod mail;
 mod owner;
 mod session;
 mod shared;
+mod watch;
 mod worker;
 
 pub use directory::Directory;
@@ -44,4 +45,5 @@ pub use session::{
     Since, Token,
 };
 pub use shared::{Blocking, Counters, EngineConfig, WakeWorker};
+pub use watch::{ConnectionSeen, Lifecycle, Narrator};
 pub use worker::{Flow, Worker, WorkerSeed};

@@ -104,7 +104,7 @@ registry! {
     /// Continuity is lost; the client stays attached.
     continuity_lost = 90003, 404, "unable to recover channel: messages are missing";
     backlog_truncated = 90004, 404, "unable to recover channel: message limit exceeded";
-    attach_point_too_old = 90008, 400, "the attach point is too old";
+    attach_point_not_found = 90008, 400, "unable to get channel history: attach point not found";
     too_many_channels = 90010, 400, "maximum number of channels per connection exceeded";
     presence_needs_client_id = 91000, 400, "presence needs a clientId";
     presence_not_attached = 91001, 400, "presence needs an attached channel";

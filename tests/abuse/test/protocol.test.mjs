@@ -89,12 +89,22 @@ describe('order', () => {
     }
   });
 
-  test('a message without msgSerial does not hang the others', async (t) => {
-    const wire = await connect();
-    t.after(() => wire.destroy());
-    wire.send({ action: ACTION.MESSAGE, channel: 'noserial', messages: [{ name: 'x' }] });
-    await Promise.race([wire.roundTrip(), wire.closed]);
-  });
+  for (const action of ['MESSAGE', 'PRESENCE']) {
+    test(`a ${action} without msgSerial is refused, reaches nobody, and takes no other's place`, async (t) => {
+      const wire = await connect();
+      t.after(() => wire.destroy());
+      await wire.attach('noserial');
+      for (const msgSerial of [undefined, null]) {
+        wire.send({ action: ACTION[action], channel: 'noserial', msgSerial, messages: [{ name: 'x' }], presence: [{ action: PRESENCE.enter, clientId: 'x' }] });
+        const refusal = await wire.next((m) => m.action === ACTION.ERROR, 'an ERROR');
+        assert.equal(refusal.error.code, 40000);
+        assert.match(refusal.error.message, /msgSerial/);
+      }
+      const outcome = await wire.publish('noserial', { name: 'the first' });
+      assert.equal(outcome.action, ACTION.ACK);
+      assert.equal((await wire.message('noserial')).messages[0].name, 'the first');
+    });
+  }
 
   test('frames after CLOSE are not acted on', async () => {
     const watcher = await connect();

@@ -31,9 +31,6 @@ impl AblySession {
         serial: i64,
     ) -> Result<(ChannelKey, Draft), ErrorInfo> {
         let key = self.target(frame, Operation::Publish, flag::PUBLISH)?;
-        if key.name.is_meta() {
-            return Err(error::not_permitted("only the server publishes on a metachannel"));
-        }
         let Publish { mut messages, mutation, .. } = publish?;
         only_create(mutation)?;
         self.stamp(&key, &mut messages)?;
@@ -71,6 +68,11 @@ impl AblySession {
         self.check_rule(&key.name)?;
         if !self.identity.capability.allows(key.name.as_str(), operation) {
             return Err(error::not_permitted(format!("{} on this channel", operation.as_str())));
+        }
+        if key.name.is_meta() {
+            return Err(error::not_permitted(
+                "only the server speaks on a metachannel, and nobody is present there",
+            ));
         }
         if attached.is_some_and(|channel| channel.wanted & mode == 0) {
             return Err(error::mode_missing(operation.as_str()));

@@ -48,6 +48,8 @@ impl Owner {
             None => channel.add_interest(attach.from.worker),
         }
         channel.count(attach.roles, attach.audience, 1);
+        self.watchers_changed(&attach.channel, attach.narrator.as_ref());
+        self.activity_changed(&attach.channel);
     }
 
     /// Makes the channel if need be; keeps the mail when the store has not answered yet.

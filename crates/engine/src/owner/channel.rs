@@ -39,6 +39,11 @@ pub(super) struct Channel {
     pub(super) occupancy: Occupancy,
     pub(super) occupancy_watchers: u32,
     pub(super) occupancy_told_at: Option<Duration>,
+    /// Attachments that watch the life of the app, and whether the workers know of them.
+    pub(super) watchers: u32,
+    pub(super) watched: bool,
+    /// Whether watchers count the channel among the active ones.
+    pub(super) told_active: bool,
     /// Mail that came before the store had answered; `None` once it has.
     pub(super) waiting: Option<Vec<Mail>>,
     /// The store's answer was a failure: of the channel only its attachments are known.
@@ -77,6 +82,9 @@ impl Channel {
             occupancy: Occupancy::default(),
             occupancy_watchers: 0,
             occupancy_told_at: None,
+            watchers: 0,
+            watched: false,
+            told_active: false,
             waiting: durability.is_durable().then(Vec::new),
             unloaded: false,
             used_at: now.mono,
@@ -160,6 +168,9 @@ impl Channel {
         self.occupancy.count(roles, by);
         if audience.occupancy {
             self.occupancy_watchers = self.occupancy_watchers.saturating_add_signed(by);
+        }
+        if audience.watches {
+            self.watchers = self.watchers.saturating_add_signed(by);
         }
     }
 

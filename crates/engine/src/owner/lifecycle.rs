@@ -114,6 +114,8 @@ impl Owner {
         channel.used_at = self.now.mono;
         channel.remove_interest(from);
         channel.count(roles, audience, -1);
+        self.watchers_changed(key, None);
+        self.activity_changed(key);
         self.occupancy_changed(key);
         self.forget_unloaded(key);
     }
@@ -122,6 +124,7 @@ impl Owner {
         if let Some(channel) = self.channels.get_mut(key) {
             channel.occupancy.presence_members = channel.members.len() as u32;
         }
+        self.activity_changed(key);
         self.occupancy_changed(key);
     }
 
@@ -154,11 +157,14 @@ impl Owner {
         let now = self.now;
         self.tell_occupancy();
         let before = self.channels.len();
-        let floor = &mut self.floor;
-        self.channels.retain(|_, channel| {
+        for channel in self.channels.values_mut() {
             let limits = &channel.app.limits;
             channel.tail.trim(limits, now);
             channel.dedup.forget_before(now.wall.saturating_sub(limits.idempotency_age_max));
+        }
+        self.tell_activity();
+        let floor = &mut self.floor;
+        self.channels.retain(|_, channel| {
             let idle = channel.is_idle(now);
             if idle {
                 *floor = (*floor).max(channel.last_stamp());

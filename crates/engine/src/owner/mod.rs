@@ -7,6 +7,7 @@ mod lifecycle;
 mod members;
 mod publish;
 mod tail;
+mod watch;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use crate::ids::WorkerId;
 use crate::mail::{Mail, MembersTo, TailSnapshot};
 use crate::session::Roles;
 use crate::shared::{self, Shared};
+use crate::watch::Watches;
 
 pub(crate) use attach::Fetched;
 use channel::Channel;
@@ -70,6 +72,9 @@ pub(crate) struct Owner {
     /// No channel that was forgotten gave out a stamp after this one: the clock may be set back, and a
     /// channel that comes again must not repeat them.
     floor: Stamp,
+    watches: Watches,
+    /// Messages made for watchers, for their ids.
+    narrated: u64,
     /// Mail to this worker itself, in order.
     pub(crate) local: Vec<Mail>,
 }
@@ -84,6 +89,8 @@ impl Owner {
             dirty: Vec::new(),
             occupancy_dirty: Vec::new(),
             floor: Stamp(0),
+            watches: Watches::default(),
+            narrated: 0,
             local: Vec::new(),
         }
     }
@@ -109,6 +116,7 @@ impl Owner {
             Mail::Erase { app, channel, client, reply } => {
                 reply(self.erase(&app, channel.as_ref(), client.as_ref()))
             }
+            Mail::Watch { channel, narrator } => self.watch(channel, narrator),
             Mail::Channels { app, prefix, reply } => reply(self.list(&app, &prefix)),
             other => return Some(other),
         }

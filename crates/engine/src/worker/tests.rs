@@ -12,3 +12,4 @@ mod presence;
 mod requests;
 mod simulation;
 mod slow_store;
+mod watch;

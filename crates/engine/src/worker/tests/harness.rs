@@ -95,6 +95,11 @@ impl World {
         (0..).map(named).find(|key| self.engine.shared.owner_of(key) == WorkerId(owner)).expect("endless")
     }
 
+    /// A channel that the server itself writes to.
+    pub(super) fn meta_channel(&self, owner: u16) -> ChannelKey {
+        self.channel("[meta]watch", owner)
+    }
+
     pub(super) fn open(&mut self, worker: usize, connection: &str) -> Peer {
         self.open_with(worker, connection, usize::MAX)
     }
