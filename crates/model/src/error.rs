@@ -91,6 +91,7 @@ registry! {
     /// SDKs' tests ask for both of a request with such a key.
     unknown_key = 40400, 401, "no key with that id";
     method_not_allowed = 40500, 405, "method not allowed";
+    publish_rate_exceeded = 42911, 429, "publish rate exceeded";
     enumeration_in_progress = 42912, 429, "only one channel enumeration at a time";
     internal = 50000, 500, "internal error";
     unavailable = 50003, 503, "the service is temporarily unavailable";

@@ -23,6 +23,7 @@ mod ids;
 mod names;
 mod presence;
 mod publish;
+mod rate;
 mod refused;
 mod settings;
 #[cfg(test)]
@@ -69,6 +70,8 @@ pub struct AblySession {
     timers: Timers,
     /// Successors that wait for what is in flight. Rarely any.
     claims: Vec<fanfare_engine::ClaimId>,
+    /// Of a client whose token limits how fast it publishes.
+    rates: Option<Box<rate::Rates>>,
     idle_interval: Option<Duration>,
     remain_present_for: Option<Duration>,
     /// Numbers attachments, syncs and whatever else needs a number of its own.
@@ -105,6 +108,7 @@ impl AblySession {
             acks: Acks::default(),
             timers: Timers::default(),
             claims: Vec::new(),
+            rates: None,
             idle_interval: params.idle_interval,
             remain_present_for: params.remain_present_for,
             sequence: 0,

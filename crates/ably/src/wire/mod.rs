@@ -6,6 +6,7 @@
 //! every error is an `ErrorInfo` that the client can be told.
 
 mod action;
+mod claim;
 mod emit;
 mod frame_in;
 mod frame_out;
@@ -30,6 +31,7 @@ mod tests;
 use fanfare_model::ErrorInfo;
 
 pub use action::{Action, MessageAction, flag};
+pub use claim::with_user_claim;
 pub use frame_in::{ProtocolMessage, decode_json, decode_msgpack};
 pub use frame_out::{
     Attached, Connected, ConnectionDetails, Occupancy, Receipt, ack, attached, auth, closed, connected,
