@@ -19,6 +19,7 @@ mod reader;
 mod record_out;
 mod rest_in;
 mod rest_out;
+mod shape;
 mod text;
 mod transcode;
 mod value;
@@ -42,6 +43,7 @@ pub use reader::DEPTH_MAX;
 pub use record_out::{RecordEncoder, sync};
 pub use rest_in::{BatchSpec, decode_batch, decode_presence, decode_publish, is_ephemeral};
 pub use rest_out::{PresenceView, StoredMessage, error_body, messages_body, presence_body};
+pub use shape::Shape;
 pub use value::{VALUES_MAX, from_format, to_format};
 
 /// The writer of `$format`, as the type `$E` in `$body`.
