@@ -89,6 +89,21 @@ describe('order', () => {
     }
   });
 
+  test('a frame without action is a ping if nothing in it says otherwise, and else refused', async (t) => {
+    const wire = await connect();
+    t.after(() => wire.destroy());
+    for (const ping of [{ id: 'p1' }, { id: 'p2', msgSerial: 0, flags: 0 }, { id: 'p3', 1: 2 }]) {
+      wire.send(ping); // ably-go leaves a zero out
+      await wire.next((m) => m.action === ACTION.HEARTBEAT && m.id === ping.id, 'the answer to a ping');
+    }
+    for (const lost of [{ channel: 'x' }, { messages: [{ name: 'x' }] }, { presence: [{ action: 2 }] }, { auth: { accessToken: 'x' } }]) {
+      wire.send(lost);
+      const refusal = await wire.next((m) => m.action === ACTION.ERROR, 'an ERROR');
+      assert.equal(refusal.error.code, 40000);
+      assert.match(refusal.error.message, /action/);
+    }
+  });
+
   for (const action of ['MESSAGE', 'PRESENCE']) {
     test(`a ${action} without msgSerial is refused, reaches nobody, and takes no other's place`, async (t) => {
       const wire = await connect();
