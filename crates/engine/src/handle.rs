@@ -211,7 +211,7 @@ impl Engine {
     }
 
     fn workers(&self) -> impl Iterator<Item = WorkerId> + use<> {
-        (0..self.shared.mailboxes.len()).map(|i| WorkerId(i as u16))
+        self.shared.workers()
     }
 
     fn to_owner(&self, channel: ChannelKey, mail: impl FnOnce(ChannelKey) -> Mail) {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fanfare_model::{BodyKind, ChannelKey, ConnectionId, Epoch, Record, Stamp};
+use fanfare_model::{BodyKind, ChannelKey, ConnectionId, Epoch, Record, Serial, Stamp};
 use slab::Slab;
 
 use crate::encode::{ClassKey, Content, Delivery, Encoder, Framing, Outbox, Pushed};
@@ -152,10 +152,17 @@ impl Hub {
     }
 
     /// Everyone who wants to know the channel's occupancy.
-    pub(crate) fn occupancy_watchers(&self, key: &ChannelKey) -> Vec<(SessionId, AttachmentId)> {
+    pub(crate) fn occupancy_watchers(
+        &self,
+        key: &ChannelKey,
+    ) -> Vec<(SessionId, AttachmentId, Option<Serial>)> {
         let Some(id) = self.by_key.get(key) else { return Vec::new() };
-        let subscribers = self.channels[*id as usize].groups.iter().flat_map(|g| &g.subscribers);
-        subscribers.filter(|s| s.audience.occupancy).map(|s| (s.session, s.attachment)).collect()
+        let channel = &self.channels[*id as usize];
+        let serial = Serial { stamp: channel.position, epoch: channel.epoch.clone() };
+        // Who lags was not given everything up to there.
+        let place = |s: &Subscriber| (!s.lagging).then(|| serial.clone());
+        let subscribers = channel.groups.iter().flat_map(|g| &g.subscribers);
+        subscribers.filter(|s| s.audience.occupancy).map(|s| (s.session, s.attachment, place(s))).collect()
     }
 
     pub(crate) fn stage(&mut self, key: &ChannelKey, epoch: Epoch, records: Vec<Arc<Record>>) {

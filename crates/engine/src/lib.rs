@@ -33,6 +33,7 @@ mod owner;
 mod session;
 mod shared;
 mod telemetry;
+mod watch;
 mod worker;
 
 pub use directory::Directory;
@@ -47,4 +48,5 @@ pub use session::{
 };
 pub use shared::{Blocking, Counters, EngineConfig, WakeWorker};
 pub use telemetry::{Bucket, Counts, DAYS_KEPT, FoldTopic, HOURS_KEPT, MINUTES_KEPT, Telemetry, Topic};
+pub use watch::{ConnectionSeen, Lifecycle, Narrator};
 pub use worker::{Flow, Worker, WorkerSeed};

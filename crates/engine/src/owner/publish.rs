@@ -168,6 +168,7 @@ impl Owner {
         let counters = &self.shared.counters;
         shared::add(&counters.published, records.len() as u64);
         shared::add(&counters.published_bytes, bytes);
+        self.activity_changed(key);
         self.deliver(key, records);
         for (origin, published) in answers {
             self.answer(origin, Ok(published));

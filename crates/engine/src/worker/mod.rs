@@ -263,8 +263,8 @@ impl Worker {
             Mail::Attached(attached) => self.attached(*attached),
             Mail::Answered { to, token, result } => self.answered(to.session, token, result),
             Mail::OccupancyChanged { channel, occupancy } => {
-                for (id, attachment) in self.hub.occupancy_watchers(&channel) {
-                    self.events.push_back((id, Event::Occupancy { attachment, occupancy }));
+                for (id, attachment, serial) in self.hub.occupancy_watchers(&channel) {
+                    self.events.push_back((id, Event::Occupancy { attachment, occupancy, serial }));
                 }
             }
             Mail::MembersAre { to, attachment, members } => {
