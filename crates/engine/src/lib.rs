@@ -31,6 +31,7 @@ mod mail;
 mod owner;
 mod session;
 mod shared;
+mod telemetry;
 mod worker;
 
 pub use directory::Directory;
@@ -44,4 +45,5 @@ pub use session::{
     Since, Token,
 };
 pub use shared::{Blocking, Counters, EngineConfig, WakeWorker};
+pub use telemetry::{Bucket, Counts, DAYS_KEPT, FoldTopic, HOURS_KEPT, MINUTES_KEPT, Telemetry, Topic};
 pub use worker::{Flow, Worker, WorkerSeed};

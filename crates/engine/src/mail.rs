@@ -130,6 +130,10 @@ pub(crate) enum Mail {
     },
     Reconfigured,
     Drain,
+    /// Hand over what was counted.
+    Telemetry {
+        reply: Reply<()>,
+    },
     /// All channels of this owner in the app whose name begins so.
     Channels {
         app: AppId,

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fanfare_model::{
-    AppId, ChannelKey, ConnectionId, Epoch, ErrorInfo, Message, Now, PresenceEvent, Record, Serial, Stamp,
+    AppId, ChannelKey, ConnectionId, CountryCode, Epoch, ErrorInfo, Message, Now, PresenceEvent, Record,
+    Serial, Stamp,
 };
 
 use crate::encode::Encoder;
@@ -45,6 +46,11 @@ pub trait Session {
 
     /// Under which the connection is known to others, once it has an id.
     fn connection_id(&self) -> Option<&ConnectionId>;
+
+    /// Where the client is, if that is known. Asked once, when the connection is identified.
+    fn country(&self) -> Option<CountryCode> {
+        None
+    }
 
     /// Whether `secret` proves that the asker holds this connection, and as whom it may publish.
     fn prove(&self, secret: &str) -> Option<fanfare_model::ClientIdRule>;
@@ -87,6 +93,11 @@ pub enum Command {
     },
     /// The connection's id was chosen, or taken over from an earlier session.
     Identify(ConnectionId),
+    /// Messages of the client's went to the app's backends and to no channel: for telemetry.
+    Inbound {
+        messages: u64,
+        bytes: u64,
+    },
     WakeAt(Duration),
     WantFlush,
     /// Close the transport; the session goes on without one.

@@ -16,6 +16,7 @@ use super::{Occupancy, Published};
 use crate::ids::WorkerId;
 use crate::mail::{Backlog, Mail, Origin};
 use crate::session::{Audience, Continuity, Rewind, Roles, Since};
+use crate::telemetry::Traffic;
 
 pub(super) struct Channel {
     pub(super) key: ChannelKey,
@@ -43,6 +44,7 @@ pub(super) struct Channel {
     pub(super) waiting: Option<Vec<Mail>>,
     pub(super) used_at: Duration,
     pub(super) dirty: bool,
+    pub(super) traffic: Traffic,
 }
 
 /// Accepted and in order, not committed yet.
@@ -77,6 +79,7 @@ impl Channel {
             waiting: durability.is_durable().then(Vec::new),
             used_at: now.mono,
             dirty: false,
+            traffic: Traffic::default(),
         }
     }
 
@@ -148,6 +151,9 @@ impl Channel {
     /// Counts an attachment in (`+1`) or out (`-1`).
     pub(super) fn count(&mut self, roles: Roles, audience: Audience, by: i32) {
         self.occupancy.count(roles, by);
+        if by > 0 {
+            self.traffic.subscribed(self.occupancy.subscribers);
+        }
         if audience.occupancy {
             self.occupancy_watchers = self.occupancy_watchers.saturating_add_signed(by);
         }

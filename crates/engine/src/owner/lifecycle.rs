@@ -14,6 +14,7 @@ use crate::ids::WorkerId;
 use crate::mail::{Loaded, Mail};
 use crate::session::{Audience, Roles};
 use crate::shared;
+use crate::telemetry::{ChannelTraffic, Traffic};
 
 /// Occupancy is told at most this often; the newest numbers always arrive.
 const OCCUPANCY_INTERVAL: Duration = Duration::from_millis(200);
@@ -144,6 +145,12 @@ impl Owner {
         shared::subtract(&self.shared.counters.channels, (before - self.channels.len()) as u64);
     }
 
+    /// What was counted on the channels since it was asked for last.
+    pub(crate) fn take_traffic(&mut self) -> ChannelTraffic {
+        let counted = |c: &mut Channel| Some((c.key.clone(), c.traffic.take(c.occupancy.subscribers)?));
+        self.channels.values_mut().filter_map(counted).collect()
+    }
+
     /// Rules and limits may have changed. A channel whose durability changes begins a new life with
     /// its next use, once nothing is on its way in it.
     pub(crate) fn reconfigured(&mut self) {
@@ -170,6 +177,9 @@ impl Owner {
                 None => Edit::Remove,
                 Some(client) => edit_out(record, client),
             });
+            if only.is_none() && client.is_none() {
+                channel.traffic = Traffic::default();
+            }
             if let Some(client) = client {
                 erased += channel.members.forget(client.as_str());
             }

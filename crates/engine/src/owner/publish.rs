@@ -158,6 +158,7 @@ impl Owner {
                 channel.tail.push(record.clone());
             }
             bytes += record.size() as u64;
+            channel.traffic.published(&record, &staged.origin);
             answers.push((staged.origin, published));
             records.push(record);
         }

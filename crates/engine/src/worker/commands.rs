@@ -95,6 +95,11 @@ impl Worker {
                     self.connections.remove(&before);
                 }
                 self.connections.insert(connection, id);
+                self.count_in(id);
+            }
+            Command::Inbound { messages, bytes } => {
+                let Some(entry) = self.sessions.get(id.slot as usize) else { return };
+                self.hub.meters.of(entry.session.app()).inbound(messages, bytes);
             }
             Command::WakeAt(at) => {
                 let Some(entry) = self.entry(id) else { return };
@@ -115,6 +120,7 @@ impl Worker {
                 outbox.close(code, reason);
                 self.fanned_out.to_flush.push(outbox);
                 self.detach_all(id);
+                self.count_out(id);
             }
             Command::End => self.end(id),
             _ => debug_assert!(false, "carried out above"),

@@ -118,6 +118,7 @@ impl Worker {
             return;
         }
         self.detach_all(id);
+        self.count_out(id);
         self.run(id, |session, out| session.on_transport_lost(out));
         self.settle();
     }
@@ -209,6 +210,9 @@ impl Worker {
         }
         if now.mono.saturating_sub(self.tended_at) >= TEND_INTERVAL {
             self.tended_at = now.mono;
+            self.hand_over_counts();
+            let directory = &self.shared.directory;
+            self.shared.telemeter.tend(now.wall, |app| directory.app(app).is_some());
             self.owner.tend();
             self.settle();
         }
@@ -280,6 +284,10 @@ impl Worker {
                 self.tell(|_| true, || Event::Reconfigured);
             }
             Mail::Drain => self.tell(|_| true, || Event::Drain),
+            Mail::Telemetry { reply } => {
+                self.hand_over_counts();
+                reply(());
+            }
             // Everything else was the owner's.
             _ => debug_assert!(false, "mail for nobody"),
         }
@@ -316,6 +324,11 @@ impl Worker {
         if pushed == Pushed::First {
             self.fanned_out.to_flush.push(outbox.clone());
         }
+    }
+
+    fn hand_over_counts(&mut self) {
+        let traffic = self.owner.take_traffic();
+        self.shared.telemeter.add(self.now.wall, &traffic, &mut self.hub.meters);
     }
 
     fn count(&mut self) {

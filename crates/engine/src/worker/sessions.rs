@@ -27,6 +27,8 @@ pub(super) struct Entry {
     pub(super) attachments: Vec<Attachment>,
     /// Channels where this connection has, or had, members.
     pub(super) present_on: Vec<ChannelKey>,
+    /// Counted as an open connection of its app.
+    pub(super) counted: bool,
     /// Publishes and presence requests that are not answered yet.
     pub(super) in_flight: usize,
     pub(super) in_flight_max: usize,
@@ -73,6 +75,7 @@ impl Entry {
             generation,
             attachments: Vec::new(),
             present_on: Vec::new(),
+            counted: false,
             in_flight: 0,
             in_flight_max,
             paused: false,
@@ -196,6 +199,26 @@ impl Worker {
         self.post_owner(&gone.channel, mail);
     }
 
+    /// A connection counts for its app from when it has an id to the end of its transport.
+    pub(super) fn count_in(&mut self, id: SessionId) {
+        let (telemeter, now) = (&self.shared.telemeter, self.now.wall);
+        if let Some(entry) = self.sessions.get_mut(id.slot as usize)
+            && entry.outbox.is_some()
+            && !std::mem::replace(&mut entry.counted, true)
+        {
+            telemeter.opened(entry.session.app(), entry.session.country(), now);
+        }
+    }
+
+    pub(super) fn count_out(&mut self, id: SessionId) {
+        let (telemeter, now) = (&self.shared.telemeter, self.now.wall);
+        if let Some(entry) = self.sessions.get_mut(id.slot as usize)
+            && std::mem::take(&mut entry.counted)
+        {
+            telemeter.closed(entry.session.app(), now);
+        }
+    }
+
     pub(super) fn post_owner(&mut self, channel: &ChannelKey, mail: Mail) {
         let owner = self.shared.owner_of(channel);
         if owner == self.me {
@@ -306,6 +329,7 @@ impl Worker {
             return;
         }
         self.detach_all(id);
+        self.count_out(id);
         let entry = self.sessions.remove(id.slot as usize);
         shared::add(&self.shared.counters.sessions_ended, 1);
         if let Some(connection) = entry.session.connection_id() {

@@ -11,3 +11,4 @@ mod presence;
 mod requests;
 mod simulation;
 mod slow_store;
+mod telemetry;

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fanfare_model::{
-    App, AppId, ChannelKey, ChannelName, ClientIdRule, ConnectionId, Durability, Epoch, Limits, Now,
-    PresenceAction, Rule, Rules, Serial, Stamp, Timestamp,
+    App, AppId, ChannelKey, ChannelName, ClientIdRule, ConnectionId, CountryCode, Durability, Epoch, Limits,
+    Now, PresenceAction, Rule, Rules, Serial, Stamp, Timestamp,
 };
 use fanfare_store::{Direction, Query};
 use parking_lot::Mutex;
@@ -344,6 +344,7 @@ pub(super) struct Log {
     pub(super) next_token: Cell<u64>,
     /// A claim is not answered yet.
     pub(super) claiming: Cell<bool>,
+    pub(super) country: Cell<Option<CountryCode>>,
 }
 
 impl Log {
@@ -356,6 +357,7 @@ impl Log {
             on_claim: Cell::new(OnClaim::Give),
             next_token: Cell::new(0),
             claiming: Cell::new(false),
+            country: Cell::new(None),
         }
     }
 
@@ -444,6 +446,10 @@ impl Session for FakeSession {
 
     fn connection_id(&self) -> Option<&ConnectionId> {
         self.connection.as_ref()
+    }
+
+    fn country(&self) -> Option<CountryCode> {
+        self.log.country.get()
     }
 
     fn prove(&self, secret: &str) -> Option<ClientIdRule> {
