@@ -1,12 +1,12 @@
 //! HTTP on a socket: requests go to the router, WebSocket upgrades become connections.
 
 use std::convert::Infallible;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
 use axum::body::Body;
 use fanfare_engine::Session;
+use fanfare_model::AnonymisedAddress;
 use fanfare_ws::DeflateParams;
 use fanfare_ws::handshake::{accept_key, is_valid_key, negotiate_deflate};
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
@@ -21,7 +21,7 @@ use crate::stream::Stream;
 use crate::{Accepted, UpgradeRequest};
 
 pub(crate) async fn serve(core: Rc<Core>, stream: Stream) {
-    let peer = Peer { secure: matches!(stream, Stream::Tls(_)), remote: stream.remote() };
+    let peer = Peer { secure: matches!(stream, Stream::Tls(_)), address: AnonymisedAddress::of(stream.remote()) };
     let limit = core.setup.limits.handshake_timeout;
     let service = service_fn(move |request| {
         let core = core.clone();
@@ -42,7 +42,7 @@ pub(crate) async fn serve(core: Rc<Core>, stream: Stream) {
 #[derive(Clone, Copy)]
 struct Peer {
     secure: bool,
-    remote: IpAddr,
+    address: AnonymisedAddress,
 }
 
 async fn answer(core: &Rc<Core>, request: Request<Incoming>, peer: Peer) -> Response<Body> {
@@ -120,8 +120,8 @@ async fn open(
                 path: request.uri().path(),
                 query: request.uri().query().unwrap_or_default(),
                 headers: request.headers(),
-                remote: peer.remote,
                 secure: peer.secure,
+                address: peer.address,
                 worker,
                 now: core.now(),
             });

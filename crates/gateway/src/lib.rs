@@ -18,7 +18,7 @@ mod stream;
 
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,7 +26,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use fanfare_engine::{Directory, Engine, EngineConfig, Session, WakeWorker, Worker, WorkerId};
-use fanfare_model::{Epoch, Now};
+use fanfare_model::{AnonymisedAddress, Epoch, Now};
 use fanfare_store::Backend;
 use tokio::sync::{Notify, watch};
 
@@ -45,9 +45,9 @@ pub struct UpgradeRequest<'a> {
     pub path: &'a str,
     pub query: &'a str,
     pub headers: &'a ::http::HeaderMap,
-    /// The peer's address as it is. A protocol may tell it to the peer; nobody may keep it.
-    pub remote: IpAddr,
     pub secure: bool,
+    /// The client's network.
+    pub address: AnonymisedAddress,
     pub worker: WorkerId,
     pub now: Now,
 }

@@ -18,7 +18,6 @@ pub mod permission;
 mod refusal;
 mod seats;
 mod session;
-pub mod telemetry;
 pub mod token;
 pub mod topic;
 pub mod wire;

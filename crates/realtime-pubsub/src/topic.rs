@@ -1,5 +1,7 @@
 //! Topics: their names, and those that mean something to the protocol.
 
+use std::borrow::Cow;
+
 use fanfare_model::{ChannelName, ConnectionId};
 
 /// Everyone is subscribed to it from the start; the welcome comes on it.
@@ -48,6 +50,11 @@ pub fn is_private(topic: &str) -> bool {
 /// The private topic of a connection or a subject.
 pub fn private(of: &str) -> String {
     format!("{PRIVATE}{of}")
+}
+
+/// Under which name a topic is counted: private ones would say who talks with whom.
+pub fn folded(topic: &str) -> Cow<'_, str> {
+    Cow::Borrowed(if is_private(topic) { "priv/*" } else { topic })
 }
 
 /// Whether only the server may say this.

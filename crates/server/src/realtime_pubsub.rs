@@ -7,6 +7,7 @@ use fanfare_gateway::{Accept, Accepted, Clock, Protocols, UpgradeRequest};
 use fanfare_realtime_pubsub::http::{ApiState, router};
 use fanfare_realtime_pubsub::inbound::NoInbound;
 use fanfare_realtime_pubsub::token::{Fetched, KeySet, KeySource};
+use fanfare_realtime_pubsub::topic;
 use fanfare_realtime_pubsub::{Apps, Host, OpenRequest, Opened, Refusal, Seats, SeatsLimits};
 
 use crate::ably::fill_random;
@@ -25,8 +26,9 @@ impl Accept for ByPath {
         let open = OpenRequest {
             path: request.path,
             query: request.query,
-            remote: request.remote,
             secure: request.secure,
+            address: request.address,
+            country: None,
             now: request.now,
         };
         match self.topics.open(&open) {
@@ -61,6 +63,7 @@ impl KeySource for NoKeys {
 }
 
 pub(crate) fn beside(others: Protocols, engine: &Engine, clock: Clock, apps: Arc<Apps>) -> Protocols {
+    engine.fold_topics(Arc::new(|channel| topic::folded(channel.name.as_str())));
     let keys: Arc<dyn KeySource> = Arc::new(NoKeys);
     let host = Arc::new(Host {
         apps: Arc::new(engine.clone()),
@@ -74,7 +77,6 @@ pub(crate) fn beside(others: Protocols, engine: &Engine, clock: Clock, apps: Arc
         engine: engine.clone(),
         settings: apps,
         keys,
-        telemetry: None,
         clock: Arc::new(move || clock.now()),
         random: Box::new(fill_random),
     });

@@ -26,7 +26,6 @@ use fanfare_model::Now;
 use crate::apps::Apps;
 use crate::refusal::Refusal;
 use crate::session::Random;
-use crate::telemetry::Telemetry;
 use crate::token::KeySource;
 use context::Context;
 
@@ -37,8 +36,6 @@ pub struct ApiState {
     pub engine: Engine,
     pub settings: Arc<Apps>,
     pub keys: Arc<dyn KeySource>,
-    /// `None`: nothing is counted, and the telemetry paths do not exist.
-    pub telemetry: Option<Arc<dyn Telemetry>>,
     pub clock: Arc<dyn Fn() -> Now + Send + Sync>,
     pub random: Random,
 }

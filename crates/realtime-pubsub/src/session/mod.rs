@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use fanfare_engine::{Attach, AttachmentId, Audience, Command, Event, Outputs, Roles, Session, Since, Token};
-use fanfare_model::{App, AppId, ChannelKey, ChannelName, ClientId, ClientIdRule, ConnectionId};
+use fanfare_model::{App, AppId, ChannelKey, ChannelName, ClientId, ClientIdRule, ConnectionId, CountryCode};
 use serde_json::value::RawValue;
 
 use crate::apps::AppSettings;
@@ -50,6 +50,7 @@ pub(crate) struct TopicSession {
     /// Numbers publishes and attachments.
     sequence: u64,
     secure: bool,
+    country: Option<CountryCode>,
     /// Counts the connection among its subject's until it is gone.
     _seat: Option<Seat>,
 }
@@ -167,6 +168,10 @@ impl Session for TopicSession {
 
     fn connection_id(&self) -> Option<&ConnectionId> {
         Some(&self.connection)
+    }
+
+    fn country(&self) -> Option<CountryCode> {
+        self.country
     }
 
     /// There is no secret of a connection in this protocol.

@@ -1,11 +1,10 @@
 //! From a handshake to a session, or to an HTTP answer that says why not.
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use fanfare_engine::Session;
-use fanfare_model::{App, AppId, ChannelName, Now};
+use fanfare_model::{AnonymisedAddress, App, AppId, ChannelName, CountryCode, Now};
 use serde_json::value::RawValue;
 
 use super::TopicSession;
@@ -44,9 +43,10 @@ pub struct Host {
 pub struct OpenRequest<'a> {
     pub path: &'a str,
     pub query: &'a str,
-    pub remote: IpAddr,
     /// Over TLS.
     pub secure: bool,
+    pub address: AnonymisedAddress,
+    pub country: Option<CountryCode>,
     pub now: Now,
 }
 
@@ -106,7 +106,7 @@ impl Host {
             .map_err(|_| Refusal::unauthorized("the token's permissions cannot be written as JSON"))?;
         Ok(TopicSession {
             host: self.clone(),
-            welcome: Some(wire::welcome(connection.as_str(), id.as_str(), request.remote)),
+            welcome: Some(wire::welcome(connection.as_str(), id.as_str(), request.address)),
             app,
             settings,
             connection,
@@ -117,6 +117,7 @@ impl Host {
             acks: VecDeque::new(),
             sequence: 0,
             secure: request.secure,
+            country: request.country,
             _seat: seat,
         })
     }

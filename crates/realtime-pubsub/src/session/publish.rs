@@ -49,6 +49,8 @@ impl TopicSession {
         self.check_size(said)?;
         let topic = topic::parse(topic::INBOUND).map_err(close::bad_topic)?;
         self.say(topic, said, out);
+        // Its bytes are counted with the topic's.
+        out.push(Command::Inbound { messages: 1, bytes: 0 });
         if self.host.inbound.wants(&self.app.id, false) {
             let payload = said.payload.map_or("null", RawValue::get);
             self.deliver(&said.message_type, payload, said.id, false, out);

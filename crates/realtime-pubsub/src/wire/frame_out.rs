@@ -1,18 +1,18 @@
 //! The frames that the server says itself.
 
-use std::net::IpAddr;
-
+use fanfare_model::AnonymisedAddress;
 use serde_json::json;
 use serde_json::value::RawValue;
 
 use crate::topic;
 
-/// The first frame of every connection. The address is the client's own, told to nobody else.
-pub(crate) fn welcome(connection: &str, app: &str, remote: IpAddr) -> Vec<u8> {
+/// The first frame of every connection. The address is the client's network: nothing here knows
+/// more of it.
+pub(crate) fn welcome(connection: &str, app: &str, address: AnonymisedAddress) -> Vec<u8> {
     let frame = json!({
         "topic": topic::MAIN,
         "messageType": topic::WELCOME,
-        "data": { "connection": { "id": connection, "appId": app, "remoteAddress": remote.to_string() } },
+        "data": { "connection": { "id": connection, "appId": app, "remoteAddress": address.to_string() } },
     });
     frame.to_string().into_bytes()
 }
