@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
+use std::net::IpAddr;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -169,9 +170,9 @@ async fn accept(core: Rc<Core>, listener: Listener, mut stopped: watch::Receiver
         };
         match accepted {
             Ok(_) if core.setup.draining.load(Ordering::Relaxed) => {}
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 let _ = stream.set_nodelay(true);
-                tokio::task::spawn_local(handshake(core.clone(), stream, tls.clone()));
+                tokio::task::spawn_local(handshake(core.clone(), stream, peer.ip(), tls.clone()));
             }
             Err(failure) => {
                 tracing::warn!(%failure, "accepting failed");
@@ -181,7 +182,7 @@ async fn accept(core: Rc<Core>, listener: Listener, mut stopped: watch::Receiver
     }
 }
 
-async fn handshake(core: Rc<Core>, stream: TcpStream, tls: Option<TlsSource>) {
+async fn handshake(core: Rc<Core>, stream: TcpStream, peer: IpAddr, tls: Option<TlsSource>) {
     let stream = match tls {
         None => Stream::Plain(stream),
         Some(source) => {
@@ -194,5 +195,5 @@ async fn handshake(core: Rc<Core>, stream: TcpStream, tls: Option<TlsSource>) {
             }
         }
     };
-    http::serve(core, stream).await;
+    http::serve(core, stream, peer).await;
 }

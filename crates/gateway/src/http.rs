@@ -1,12 +1,12 @@
 //! HTTP on a socket: requests go to the router, WebSocket upgrades become connections.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
 use axum::body::Body;
 use fanfare_engine::Session;
-use fanfare_model::AnonymisedAddress;
 use fanfare_ws::DeflateParams;
 use fanfare_ws::handshake::{accept_key, is_valid_key, negotiate_deflate};
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
@@ -17,15 +17,16 @@ use tower::ServiceExt;
 
 use crate::connection;
 use crate::core::Core;
+use crate::origin::Origin;
 use crate::stream::Stream;
 use crate::{Accepted, UpgradeRequest};
 
-pub(crate) async fn serve(core: Rc<Core>, stream: Stream) {
-    let peer = Peer { secure: matches!(stream, Stream::Tls(_)), address: AnonymisedAddress::of(stream.remote()) };
+pub(crate) async fn serve(core: Rc<Core>, stream: Stream, peer: IpAddr) {
+    let secure = matches!(stream, Stream::Tls(_));
     let limit = core.setup.limits.handshake_timeout;
     let service = service_fn(move |request| {
         let core = core.clone();
-        async move { Ok::<_, Infallible>(answer(&core, request, peer).await) }
+        async move { Ok::<_, Infallible>(answer(&core, request, peer, secure).await) }
     });
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -38,21 +39,25 @@ pub(crate) async fn serve(core: Rc<Core>, stream: Stream) {
     }
 }
 
-/// Who sends a request.
-#[derive(Clone, Copy)]
-struct Peer {
+async fn answer(
+    core: &Rc<Core>,
+    mut request: Request<Incoming>,
+    peer: IpAddr,
     secure: bool,
-    address: AnonymisedAddress,
-}
-
-async fn answer(core: &Rc<Core>, request: Request<Incoming>, peer: Peer) -> Response<Body> {
+) -> Response<Body> {
+    let setup = &core.setup;
+    let origin = {
+        let countries = setup.countries.load();
+        Origin::of(peer, request.headers_mut(), &setup.trusted_proxies, countries.as_deref())
+    };
     if is_upgrade(request.headers()) {
-        return upgrade(core, request, peer).await;
+        return upgrade(core, request, origin, secure).await;
     }
     if request.method() == Method::GET && request.uri().path() == "/health" {
         return health(core);
     }
-    let router = if peer.secure { &core.setup.http_secure } else { &core.setup.http };
+    request.extensions_mut().insert(origin.address);
+    let router = if secure { &core.setup.http_secure } else { &core.setup.http };
     match router.clone().oneshot(request.map(Body::new)).await {
         Ok(response) => response,
         Err(never) => match never {},
@@ -74,7 +79,12 @@ fn health(core: &Core) -> Response<Body> {
     reply(status, Some(("content-type", "application/json")), body)
 }
 
-async fn upgrade(core: &Rc<Core>, mut request: Request<Incoming>, peer: Peer) -> Response<Body> {
+async fn upgrade(
+    core: &Rc<Core>,
+    mut request: Request<Incoming>,
+    origin: Origin,
+    secure: bool,
+) -> Response<Body> {
     let headers = request.headers();
     let version = headers.get(header::SEC_WEBSOCKET_VERSION).map(http::HeaderValue::as_bytes);
     if version != Some(b"13") {
@@ -86,7 +96,7 @@ async fn upgrade(core: &Rc<Core>, mut request: Request<Incoming>, peer: Peer) ->
         return reply(StatusCode::BAD_REQUEST, None, "not a WebSocket handshake: GET with a 16-byte key is");
     }
     let accepted = accept_key(key);
-    let session = match open(core, &request, peer).await {
+    let session = match open(core, &request, &origin, secure).await {
         Ok(session) => session,
         Err(refusal) => return refusal,
     };
@@ -111,7 +121,8 @@ async fn upgrade(core: &Rc<Core>, mut request: Request<Incoming>, peer: Peer) ->
 async fn open(
     core: &Rc<Core>,
     request: &Request<Incoming>,
-    peer: Peer,
+    origin: &Origin,
+    secure: bool,
 ) -> Result<Box<dyn Session>, Response<Body>> {
     let waited = async {
         loop {
@@ -120,8 +131,9 @@ async fn open(
                 path: request.uri().path(),
                 query: request.uri().query().unwrap_or_default(),
                 headers: request.headers(),
-                secure: peer.secure,
-                address: peer.address,
+                secure,
+                address: origin.address,
+                country: origin.country,
                 worker,
                 now: core.now(),
             });

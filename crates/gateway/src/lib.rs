@@ -4,7 +4,8 @@
 //! given to it as [`Protocols`]; it knows neither their words nor the store.
 //!
 //! Invariants: a connection lives on one thread; an idle connection holds no buffer; every queue is
-//! bounded; never logs a query string, because credentials may stand in it.
+//! bounded; never logs a query string, because credentials may stand in it; a client's address is
+//! anonymised before anything else sees it, and never logged.
 
 #![forbid(unsafe_code)]
 
@@ -14,6 +15,7 @@ mod core;
 mod framing;
 mod http;
 mod metrics;
+mod origin;
 mod stream;
 
 use std::future::Future;
@@ -25,12 +27,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use fanfare_engine::{Directory, Engine, EngineConfig, Session, WakeWorker, Worker, WorkerId};
-use fanfare_model::{AnonymisedAddress, Epoch, Now};
+use fanfare_model::{AnonymisedAddress, CountryCode, Epoch, Now};
 use fanfare_store::Backend;
 use tokio::sync::{Notify, watch};
 
 pub use clock::Clock;
+pub use origin::{Countries, TrustedProxies};
 
 /// Asked at each accept, so that a reloaded certificate is used at once.
 pub type TlsSource = Arc<dyn Fn() -> Arc<rustls::ServerConfig> + Send + Sync>;
@@ -48,6 +52,7 @@ pub struct UpgradeRequest<'a> {
     pub secure: bool,
     /// The client's network.
     pub address: AnonymisedAddress,
+    pub country: Option<CountryCode>,
     pub worker: WorkerId,
     pub now: Now,
 }
@@ -69,7 +74,8 @@ pub trait Accept: Send + Sync {
 
 pub struct Protocols {
     pub websocket: Arc<dyn Accept>,
-    /// Everything that is not an upgrade, on plain listeners and on TLS listeners.
+    /// Everything that is not an upgrade, on plain listeners and on TLS listeners. Each request has an
+    /// [`AnonymisedAddress`] among its extensions.
     pub http: axum::Router,
     pub http_secure: axum::Router,
 }
@@ -112,6 +118,8 @@ pub struct GatewayConfig {
     pub memory_epoch: Epoch,
     pub compression: bool,
     pub limits: TransportLimits,
+    pub trusted_proxies: TrustedProxies,
+    pub countries: Option<Countries>,
 }
 
 /// What all workers of the gateway share.
@@ -123,6 +131,8 @@ struct Setup {
     clock: Clock,
     compression: bool,
     limits: TransportLimits,
+    trusted_proxies: TrustedProxies,
+    countries: ArcSwapOption<Countries>,
     draining: AtomicBool,
 }
 
@@ -159,6 +169,8 @@ impl Gateway {
             clock,
             compression: config.compression,
             limits: config.limits,
+            trusted_proxies: config.trusted_proxies,
+            countries: ArcSwapOption::from(config.countries.map(Arc::new)),
             draining: AtomicBool::new(false),
         });
         let addresses = config.listeners.iter().map(|l| l.socket.local_addr()).collect::<io::Result<_>>()?;
@@ -188,6 +200,11 @@ impl Gateway {
 
     pub fn clock(&self) -> &Clock {
         &self.setup.clock
+    }
+
+    /// Uses a newer country database from now on.
+    pub fn replace_countries(&self, countries: Option<Countries>) {
+        self.setup.countries.store(countries.map(Arc::new));
     }
 
     pub fn addresses(&self) -> &[SocketAddr] {

@@ -1,7 +1,6 @@
 //! A socket, plain or with TLS.
 
 use std::io::{self, IoSlice};
-use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -13,17 +12,6 @@ pub(crate) enum Stream {
     Plain(TcpStream),
     /// Boxed: a TLS state is large, and most of a plain listener's connections have none.
     Tls(Box<TlsStream<TcpStream>>),
-}
-
-impl Stream {
-    /// The peer's address; unspecified when the peer is gone already.
-    pub(crate) fn remote(&self) -> IpAddr {
-        let socket = match self {
-            Self::Plain(socket) => socket,
-            Self::Tls(stream) => stream.get_ref().0,
-        };
-        socket.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip().to_canonical())
-    }
 }
 
 macro_rules! either {

@@ -43,6 +43,7 @@ impl Accept for AblyOverWebSocket {
             query: request.query,
             headers,
             secure: request.secure,
+            country: request.country,
             worker: request.worker,
             now: request.now,
         };

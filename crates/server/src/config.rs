@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
+use fanfare_gateway::{Countries, TrustedProxies};
 use fanfare_model::{App, AppId, Capability, Durability, Key, KeyId, Limits, RETENTION_DEFAULT, Rule, Rules};
 use fanfare_realtime_pubsub::AppSettings;
 use secrecy::SecretString;
@@ -41,6 +42,10 @@ pub(crate) struct ServerSection {
     pub(crate) workers: Option<usize>,
     /// Accept API keys without TLS. Off: a key on the wire is a key lost.
     pub(crate) keys_without_tls: bool,
+    /// Networks whose `X-Forwarded-For` is believed. None, unless named.
+    pub(crate) trusted_proxies: Vec<String>,
+    /// A country database in MaxMind's format.
+    pub(crate) geoip_database: Option<PathBuf>,
     /// permessage-deflate for clients that offer it. On by default.
     pub(crate) compression: Option<bool>,
 }
@@ -140,6 +145,10 @@ impl Config {
         server.metrics_listen = args.metrics_listen.or(server.metrics_listen);
         server.data = args.data.clone().or(server.data.take());
         server.workers = args.workers.or(server.workers);
+        server.geoip_database = args.geoip_database.clone().or(server.geoip_database.take());
+        if !args.trusted_proxies.is_empty() {
+            server.trusted_proxies.clone_from(&args.trusted_proxies);
+        }
         if server.workers == Some(0) {
             bail!("workers must be 1 or more");
         }
@@ -157,6 +166,20 @@ impl Config {
 
     pub(crate) fn data(&self) -> PathBuf {
         self.server.data.clone().unwrap_or_else(|| DATA_DEFAULT.into())
+    }
+
+    pub(crate) fn trusted_proxies(&self) -> anyhow::Result<TrustedProxies> {
+        TrustedProxies::parse(&self.server.trusted_proxies)
+            .map_err(|wrong| anyhow!("trusted_proxies: {wrong}"))
+    }
+
+    pub(crate) fn countries(&self) -> anyhow::Result<Option<Countries>> {
+        let Some(path) = &self.server.geoip_database else { return Ok(None) };
+        let bytes = std::fs::read(path)
+            .with_context(|| format!("the country database {} cannot be read", path.display()))?;
+        let countries = Countries::from_bytes(bytes)
+            .map_err(|wrong| anyhow!("{} is not a country database: {wrong}", path.display()))?;
+        Ok(Some(countries))
     }
 
     pub(crate) fn limits(&self) -> Limits {
@@ -305,6 +328,8 @@ pub(crate) fn check(args: &ServeArgs) -> anyhow::Result<()> {
     let config = Config::load(args)?;
     let apps = config.apps()?;
     config.realtime_pubsub()?;
+    config.trusted_proxies()?;
+    config.countries()?;
     let keys: usize = apps.iter().map(|a| a.keys.len()).sum();
     say(&format!("the configuration is right: {} apps, {keys} keys", apps.len()));
     Ok(())

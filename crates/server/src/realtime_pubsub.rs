@@ -28,7 +28,7 @@ impl Accept for ByPath {
             query: request.query,
             secure: request.secure,
             address: request.address,
-            country: None,
+            country: request.country,
             now: request.now,
         };
         match self.topics.open(&open) {

@@ -71,6 +71,8 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<()> {
             memory_epoch: Epoch::parse(&dev::random(10)?).context("an epoch is letters and digits")?,
             compression: config.server.compression.unwrap_or(true),
             limits: TransportLimits::default(),
+            trusted_proxies: config.trusted_proxies()?,
+            countries: config.countries()?,
         },
         |engine, clock| {
             let ably = ably::protocols(engine, *clock, &setup);
@@ -206,9 +208,16 @@ fn reload(
     dev: Option<&DevApp>,
 ) {
     let directories = (gateway.engine().directory(), topics);
-    let apps = Config::load(args).and_then(|config| fill(directories, &config, dev));
-    match apps {
-        Ok(()) => gateway.engine().reconfigured(),
+    let loaded = Config::load(args).and_then(|config| {
+        let countries = config.countries()?;
+        fill(directories, &config, dev)?;
+        Ok(countries)
+    });
+    match loaded {
+        Ok(countries) => {
+            gateway.replace_countries(countries);
+            gateway.engine().reconfigured();
+        }
         Err(failure) => tracing::error!("the configuration was not reloaded: {failure:#}"),
     }
     match certificates.map_or(Ok(()), Certificates::reload) {

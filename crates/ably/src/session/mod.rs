@@ -34,7 +34,7 @@ use std::time::Duration;
 
 use fanfare_engine::{Command, Event, Outputs, Session, WorkerId};
 use fanfare_model::error::{self, ErrorInfo};
-use fanfare_model::{AppId, ConnectionId, Limits};
+use fanfare_model::{AppId, ConnectionId, CountryCode, Limits};
 
 use crate::auth::{ClientIdRule, Identity};
 use crate::wire::{self, Action, Format, ProtocolMessage};
@@ -78,6 +78,7 @@ pub struct AblySession {
     echo: bool,
     heartbeats: bool,
     secure: bool,
+    country: Option<CountryCode>,
     bad_frames: u8,
 }
 
@@ -113,6 +114,7 @@ impl AblySession {
             echo: params.echo,
             heartbeats: params.heartbeats,
             secure: request.secure,
+            country: request.country,
             bad_frames: 0,
         }
     }
@@ -363,6 +365,10 @@ impl Session for AblySession {
 
     fn connection_id(&self) -> Option<&ConnectionId> {
         self.connection.as_ref()
+    }
+
+    fn country(&self) -> Option<CountryCode> {
+        self.country
     }
 
     fn prove(&self, secret: &str) -> Option<fanfare_model::ClientIdRule> {

@@ -99,6 +99,7 @@ impl World {
             query,
             headers: AuthHeaders::default(),
             secure: false,
+            country: None,
             worker: WorkerId(worker),
             now,
         };
@@ -240,6 +241,7 @@ impl Client {
             }
             Command::WantFlush => json!("flush"),
             Command::Close { code, .. } => json!({"close": code}),
+            Command::Inbound { messages, bytes } => json!({"inbound": [messages, bytes]}),
             Command::End => json!("end"),
         })
     }
