@@ -8,7 +8,7 @@ use bytes::Bytes;
 use fanfare_model::{BodyKind, ChannelKey, ConnectionId, Epoch, Record, Serial, Stamp};
 use slab::Slab;
 
-use crate::encode::{ClassKey, Content, Delivery, Encoder, Framing, Outbox, Pushed};
+use crate::encode::{ClassKey, Delivery, Encoder, Framing, Outbox, Pushed};
 use crate::ids::{AttachmentId, SessionId};
 use crate::map::Map;
 use crate::owner::hears;
@@ -246,13 +246,17 @@ fn encode(group: &Group, epoch: &Epoch, records: &[Arc<Record>], ends: &mut Vec<
     let mut out = Vec::with_capacity(records.len() * RECORD_BYTES_GUESS);
     ends.clear();
     for record in records {
-        let mark = group.framing.begin(&mut out);
-        let payload = out.len();
-        group.encoder.encode(Delivery { epoch, record }, &mut out);
-        if out.len() == payload {
-            out.truncate(mark);
-        } else {
-            group.framing.end(&mut out, mark, group.encoder.kind(), Content::Delivery);
+        for frame in 0..group.encoder.frames(record) {
+            let delivery = Delivery { epoch, record, frame };
+            let mark = group.framing.begin(&mut out);
+            let payload = out.len();
+            group.encoder.encode(delivery, &mut out);
+            if out.len() == payload {
+                out.truncate(mark);
+            } else {
+                let (kind, content) = group.encoder.shape(delivery);
+                group.framing.end(&mut out, mark, kind, content);
+            }
         }
         ends.push(out.len());
     }

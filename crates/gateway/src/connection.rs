@@ -116,7 +116,8 @@ impl Task {
                 self.core.worker.borrow_mut().drained(self.session, self.core.now());
                 self.core.end_turn();
             }
-            if connection.closing.get() {
+            // Told of the gap, the session may have said goodbye just now: then that is written first.
+            if connection.closing.get() && connection.queue.borrow().is_empty() {
                 self.lost();
                 return self.finish(cx);
             }

@@ -21,8 +21,10 @@ mod origin;
 mod refusal;
 mod stream;
 
+use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -63,10 +65,19 @@ pub struct UpgradeRequest<'a> {
     pub now: Now,
 }
 
-/// Makes the session of a new WebSocket connection. It always makes one: refusals are the protocol's
-/// to say, after the upgrade, where SDKs can read them.
+/// What becomes of a handshake.
+pub enum Accepted {
+    Session(Box<dyn Session>),
+    /// There is no upgrade. For protocols whose clients read it; where SDKs cannot, the refusal is the session's to
+    /// say, after the upgrade.
+    Refused(Box<::http::Response<String>>),
+    /// It cannot be said yet: ask again when this has resolved.
+    Later(Pin<Box<dyn Future<Output = ()> + Send>>),
+}
+
+/// Makes the session of a new WebSocket connection.
 pub trait Accept: Send + Sync {
-    fn accept(&self, request: &UpgradeRequest<'_>) -> Box<dyn Session>;
+    fn accept(&self, request: &UpgradeRequest<'_>) -> Accepted;
 }
 
 pub struct Protocols {

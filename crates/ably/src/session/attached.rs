@@ -45,7 +45,7 @@ impl AblySession {
         }
         let encoder = ChannelEncoder::new(format, channel.name.clone());
         for (index, record) in attached.backlog.iter().enumerate() {
-            let delivery = Delivery { epoch: &attached.epoch, record };
+            let delivery = Delivery { epoch: &attached.epoch, record, frame: 0 };
             let skip = if index == 0 { attached.skip } else { 0 };
             let mut frame = Vec::new();
             encoder.encode_from(delivery, skip, &mut frame);
