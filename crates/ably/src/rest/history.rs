@@ -107,7 +107,8 @@ impl Range {
         if let Some(until) = &range.until {
             // Of a channel that stores all, any point of its log will do.
             let stores_all = app.rules.of(channel).durability == Durability::Persist;
-            if !stores_all && until.stamp < oldest(context, app, channel) {
+            let tail_since = Stamp::at(context.now.wall.saturating_sub(app.limits.tail_age_max));
+            if !stores_all && until.stamp < tail_since {
                 return Err(error::attach_point_not_found("it is older than what the channel keeps"));
             }
             range.to = range.to.min(until.stamp);
