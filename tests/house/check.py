@@ -16,9 +16,10 @@ ALLOWED = {
     "fanfare-engine": {"fanfare-store", "fanfare-model"},
     "fanfare-ably": {"fanfare-engine", "fanfare-store", "fanfare-model"},
     "fanfare-gateway": {"fanfare-engine", "fanfare-store", "fanfare-model", "fanfare-ws"},
+    "fanfare-egress": {"fanfare-model"},
     "fanfare-bench": set(),
-    "fanfare": {"fanfare-ably", "fanfare-bench", "fanfare-engine", "fanfare-gateway", "fanfare-model",
-                "fanfare-store", "fanfare-ws"},
+    "fanfare": {"fanfare-ably", "fanfare-bench", "fanfare-egress", "fanfare-engine", "fanfare-gateway",
+                "fanfare-model", "fanfare-store", "fanfare-ws"},
 }
 
 
