@@ -20,8 +20,8 @@ mod stream;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -33,6 +33,9 @@ use tokio::sync::{Notify, watch};
 
 pub use clock::Clock;
 pub use origin::{Countries, TrustedProxies};
+
+/// Appends rows in Prometheus' text format.
+pub type MoreMetrics = Box<dyn Fn(&mut String) + Send + Sync>;
 
 /// Asked at each accept, so that a reloaded certificate is used at once.
 pub type TlsSource = Arc<dyn Fn() -> Arc<rustls::ServerConfig> + Send + Sync>;
@@ -122,6 +125,7 @@ struct Setup {
     limits: TransportLimits,
     trusted_proxies: TrustedProxies,
     countries: ArcSwapOption<Countries>,
+    more_metrics: OnceLock<MoreMetrics>,
     draining: AtomicBool,
 }
 
@@ -160,6 +164,7 @@ impl Gateway {
             limits: config.limits,
             trusted_proxies: config.trusted_proxies,
             countries: ArcSwapOption::from(config.countries.map(Arc::new)),
+            more_metrics: OnceLock::new(),
             draining: AtomicBool::new(false),
         });
         let addresses = config.listeners.iter().map(|l| l.socket.local_addr()).collect::<io::Result<_>>()?;
@@ -189,6 +194,11 @@ impl Gateway {
 
     pub fn clock(&self) -> &Clock {
         &self.setup.clock
+    }
+
+    /// What others count, under `/metrics` after the gateway's own. To be said once.
+    pub fn also_measure(&self, rows: MoreMetrics) {
+        let _ = self.setup.more_metrics.set(rows);
     }
 
     /// Uses a newer country database from now on.

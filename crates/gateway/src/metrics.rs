@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Router;
 use axum::routing::get;
-use fanfare_engine::{Counters, Engine};
+use fanfare_engine::Counters;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tower::ServiceExt;
 
+use crate::Setup;
 use crate::core::Core;
 
 static TRANSPORTS: AtomicU64 = AtomicU64::new(0);
@@ -28,8 +29,8 @@ pub(crate) fn transports_open() -> u64 {
 }
 
 pub(crate) async fn serve(core: Rc<Core>, listener: std::net::TcpListener) {
-    let engine = core.setup.engine.clone();
-    let router = Router::new().route("/metrics", get(move || async move { render(&engine) }));
+    let setup = core.setup.clone();
+    let router = Router::new().route("/metrics", get(move || async move { render(&setup) }));
     let listener = listener.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(listener));
     let listener = match listener {
         Ok(listener) => listener,
@@ -60,14 +61,17 @@ const ROWS: &[Row] = &[
     ("fanfare_store_failures_total", "counter", "Requests that the store refused.", |c| &c.store_failures),
 ];
 
-fn render(engine: &Engine) -> String {
+fn render(setup: &Setup) -> String {
     let mut out = String::new();
     let mut row = |name: &str, kind: &str, help: &str, value: u64| {
         let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
     };
     for (name, kind, help, counter) in ROWS {
-        row(name, kind, help, counter(engine.counters()).load(Ordering::Relaxed));
+        row(name, kind, help, counter(setup.engine.counters()).load(Ordering::Relaxed));
     }
     row("fanfare_transports", "gauge", "Open WebSocket connections.", transports_open());
+    if let Some(rows) = setup.more_metrics.get() {
+        rows(&mut out);
+    }
     out
 }
