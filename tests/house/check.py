@@ -15,11 +15,12 @@ ALLOWED = {
     "fanfare-store": {"fanfare-model"},
     "fanfare-engine": {"fanfare-store", "fanfare-model"},
     "fanfare-ably": {"fanfare-engine", "fanfare-store", "fanfare-model"},
+    "fanfare-realtime-pubsub": {"fanfare-engine", "fanfare-model"},
     "fanfare-gateway": {"fanfare-engine", "fanfare-store", "fanfare-model", "fanfare-ws"},
     "fanfare-egress": {"fanfare-model"},
     "fanfare-bench": set(),
     "fanfare": {"fanfare-ably", "fanfare-bench", "fanfare-egress", "fanfare-engine", "fanfare-gateway",
-                "fanfare-model", "fanfare-store", "fanfare-ws"},
+                "fanfare-model", "fanfare-realtime-pubsub", "fanfare-store", "fanfare-ws"},
 }
 
 

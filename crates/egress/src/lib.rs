@@ -175,7 +175,7 @@ impl Egress {
         &self.shared.queues
     }
 
-    /// Appends Prometheus rows. No label ever names an app or a destination.
+    /// Appends rows in OpenMetrics' text format. No label ever names an app or a destination.
     pub fn metrics(&self, out: &mut String) {
         type Row = (&'static str, &'static str, fn(&Counters) -> &AtomicU64);
         const ROWS: [Row; 4] = [
@@ -185,11 +185,11 @@ impl Egress {
             ("dropped", "Deliveries that a full or closed queue did not take.", |c| &c.dropped),
         ];
         for (name, help, counter) in ROWS {
-            let name = format!("fanfare_egress_{name}_total");
+            let name = format!("fanfare_egress_{name}");
             let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} counter");
             for (kind, counters) in [("webhook", &self.shared.webhooks), ("queue", &self.shared.queues)] {
                 let value = counter(counters).load(Ordering::Relaxed);
-                let _ = writeln!(out, "{name}{{kind=\"{kind}\"}} {value}");
+                let _ = writeln!(out, "{name}_total{{kind=\"{kind}\"}} {value}");
             }
         }
     }

@@ -9,6 +9,8 @@
 
 #![forbid(unsafe_code)]
 
+mod admission;
+mod body;
 mod clock;
 mod connection;
 mod core;
@@ -16,10 +18,13 @@ mod framing;
 mod http;
 mod metrics;
 mod origin;
+mod refusal;
 mod stream;
 
+use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
@@ -31,10 +36,15 @@ use fanfare_model::{AnonymisedAddress, CountryCode, Epoch, Now};
 use fanfare_store::Backend;
 use tokio::sync::{Notify, watch};
 
+use admission::Admission;
+use refusal::Answers;
+
+pub use admission::Refused;
 pub use clock::Clock;
 pub use origin::{Countries, TrustedProxies};
+pub use refusal::RefusalAnswer;
 
-/// Appends rows in Prometheus' text format.
+/// Appends rows in OpenMetrics' text format.
 pub type MoreMetrics = Box<dyn Fn(&mut String) + Send + Sync>;
 
 /// Asked at each accept, so that a reloaded certificate is used at once.
@@ -58,10 +68,19 @@ pub struct UpgradeRequest<'a> {
     pub now: Now,
 }
 
-/// Makes the session of a new WebSocket connection. It always makes one: refusals are the protocol's
-/// to say, after the upgrade, where SDKs can read them.
+/// What becomes of a handshake.
+pub enum Accepted {
+    Session(Box<dyn Session>),
+    /// There is no upgrade. For protocols whose clients read it; where SDKs cannot, the refusal is the session's to
+    /// say, after the upgrade.
+    Refused(Box<::http::Response<String>>),
+    /// It cannot be said yet: ask again when this has resolved.
+    Later(Pin<Box<dyn Future<Output = ()> + Send>>),
+}
+
+/// Makes the session of a new WebSocket connection.
 pub trait Accept: Send + Sync {
-    fn accept(&self, request: &UpgradeRequest<'_>) -> Box<dyn Session>;
+    fn accept(&self, request: &UpgradeRequest<'_>) -> Accepted;
 }
 
 pub struct Protocols {
@@ -78,8 +97,20 @@ pub struct TransportLimits {
     pub frame_bytes_max: usize,
     /// Bytes queued for one connection.
     pub outbox_bytes_max: usize,
+    /// Connections of the whole process, each of which is a file. 503 past it.
+    pub connections_max: u32,
+    /// Connections of one address (of one /64 of IPv6). 429 past it.
+    ///
+    /// The default is wide: a company, a mobile network or a proxy in front of the server is one address,
+    /// and so is a load generator with 15,000 connections.
+    pub connections_per_address_max: u32,
+    /// Of these, how many may be before the end of their first request's head at the same time. 429 past
+    /// it. An honest handshake takes milliseconds, so this is thousands a second even so.
+    pub handshakes_per_address_max: u32,
     /// TLS handshake, and the head of an HTTP request.
     pub handshake_timeout: Duration,
+    /// The whole body of an HTTP request.
+    pub body_timeout: Duration,
     /// A connection that was silent for so long is asked for a pong.
     pub ping_after: Duration,
     /// A connection that was silent for so long is taken for dead.
@@ -93,7 +124,11 @@ impl Default for TransportLimits {
         Self {
             frame_bytes_max: 524_288,
             outbox_bytes_max: 1024 * 1024,
+            connections_max: 1_000_000,
+            connections_per_address_max: 20_000,
+            handshakes_per_address_max: 2_000,
             handshake_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
             ping_after: Duration::from_secs(10),
             dead_after: Duration::from_secs(25),
             control_frames_max: 1_000,
@@ -112,6 +147,9 @@ pub struct GatewayConfig {
     pub limits: TransportLimits,
     pub trusted_proxies: TrustedProxies,
     pub countries: Option<Countries>,
+    pub clock: Clock,
+    /// What one is told for whom there is no room, on plain listeners.
+    pub refusals: fn(Refused) -> RefusalAnswer,
 }
 
 /// What all workers of the gateway share.
@@ -126,6 +164,8 @@ struct Setup {
     trusted_proxies: TrustedProxies,
     countries: ArcSwapOption<Countries>,
     more_metrics: OnceLock<MoreMetrics>,
+    admission: Arc<Admission>,
+    refusals: Answers,
     draining: AtomicBool,
 }
 
@@ -142,7 +182,7 @@ impl Gateway {
         config: GatewayConfig,
         protocols: impl FnOnce(&Engine, &Clock) -> Protocols,
     ) -> io::Result<Self> {
-        let clock = Clock::start();
+        let clock = config.clock;
         let notifies: Vec<_> = (0..config.workers.max(1)).map(|_| Arc::new(Notify::new())).collect();
         let wake = notifies.iter().cloned().map(|n| Box::new(move || n.notify_one()) as WakeWorker).collect();
         let blocking = core::blocking_pool()?;
@@ -165,6 +205,8 @@ impl Gateway {
             trusted_proxies: config.trusted_proxies,
             countries: ArcSwapOption::from(config.countries.map(Arc::new)),
             more_metrics: OnceLock::new(),
+            admission: Admission::new(&config.limits),
+            refusals: Answers::new(config.refusals),
             draining: AtomicBool::new(false),
         });
         let addresses = config.listeners.iter().map(|l| l.socket.local_addr()).collect::<io::Result<_>>()?;

@@ -1,17 +1,24 @@
 //! The configuration file, and how it becomes apps.
 
+mod realtime_pubsub;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
-use fanfare_gateway::{Countries, TrustedProxies};
+use fanfare_gateway::{Countries, TransportLimits, TrustedProxies};
 use fanfare_model::{App, AppId, Capability, Durability, Key, KeyId, Limits, RETENTION_DEFAULT, Rule, Rules};
+use fanfare_realtime_pubsub::AppSettings;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use crate::args::ServeArgs;
+use crate::config_limits::{LimitsSection, TransportSection};
+use realtime_pubsub::RealtimePubSubSection;
+
+pub(crate) use realtime_pubsub::CONNECTIONS_PER_SUBJECT_MAX;
 
 /// Data directory when none is given.
 pub(crate) const DATA_DEFAULT: &str = "fanfare-data";
@@ -20,6 +27,7 @@ pub(crate) const DATA_DEFAULT: &str = "fanfare-data";
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Config {
     pub(crate) server: ServerSection,
+    pub(crate) transport: TransportSection,
     pub(crate) limits: LimitsSection,
     pub(crate) apps: Vec<AppSection>,
 }
@@ -44,24 +52,6 @@ pub(crate) struct ServerSection {
     pub(crate) compression: Option<bool>,
 }
 
-/// Limits of every app that does not set its own. Units stand in the names.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct LimitsSection {
-    message_bytes_max: Option<usize>,
-    messages_per_publish_max: Option<usize>,
-    channels_per_connection_max: Option<usize>,
-    presence_members_max: Option<usize>,
-    publishes_in_flight_max: Option<usize>,
-    tail_age_max_seconds: Option<u64>,
-    tail_records_max: Option<usize>,
-    tail_bytes_max: Option<usize>,
-    connection_state_ttl_seconds: Option<u64>,
-    presence_grace_seconds: Option<u64>,
-    idle_interval_seconds: Option<u64>,
-    token_ttl_max_seconds: Option<u64>,
-}
-
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AppSection {
@@ -79,6 +69,8 @@ pub(crate) struct AppSection {
     default_rule: RuleSection,
     #[serde(default)]
     limits: LimitsSection,
+    /// With it, the app's clients may speak Realtime Pub/Sub.
+    realtime_pubsub: Option<RealtimePubSubSection>,
 }
 
 #[derive(Clone, Deserialize, Serialize)]
@@ -107,7 +99,7 @@ impl std::fmt::Debug for KeySection {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 struct RuleSection {
-    durability: Durability,
+    durability: Option<Durability>,
     /// A number and s, m, h or d: `72h`.
     retention: Option<String>,
     identified: bool,
@@ -144,6 +136,8 @@ impl Config {
         if server.workers == Some(0) {
             bail!("workers must be 1 or more");
         }
+        config.transport.check()?;
+        let server = &config.server;
         if !server.tls_listen.is_empty() && (server.tls_cert.is_none() || server.tls_key.is_none()) {
             bail!("a TLS listener needs tls_cert and tls_key");
         }
@@ -178,6 +172,11 @@ impl Config {
         self.limits.over(Limits::default())
     }
 
+    /// `files_max` is how many files the process may have open.
+    pub(crate) fn transport(&self, files_max: u64) -> TransportLimits {
+        self.transport.limits(&self.limits(), files_max)
+    }
+
     pub(crate) fn apps(&self) -> anyhow::Result<Vec<App>> {
         let mut seen = std::collections::HashSet::new();
         let mut apps = Vec::new();
@@ -189,35 +188,38 @@ impl Config {
         }
         Ok(apps)
     }
-}
 
-impl LimitsSection {
-    fn over(&self, base: Limits) -> Limits {
-        let seconds = |s: Option<u64>, base| s.map_or(base, Duration::from_secs);
-        Limits {
-            message_bytes_max: self.message_bytes_max.unwrap_or(base.message_bytes_max),
-            messages_per_publish_max: self.messages_per_publish_max.unwrap_or(base.messages_per_publish_max),
-            channels_per_connection_max: self
-                .channels_per_connection_max
-                .unwrap_or(base.channels_per_connection_max),
-            presence_members_max: self.presence_members_max.unwrap_or(base.presence_members_max),
-            publishes_in_flight_max: self.publishes_in_flight_max.unwrap_or(base.publishes_in_flight_max),
-            tail_age_max: seconds(self.tail_age_max_seconds, base.tail_age_max),
-            tail_records_max: self.tail_records_max.unwrap_or(base.tail_records_max),
-            tail_bytes_max: self.tail_bytes_max.unwrap_or(base.tail_bytes_max),
-            connection_state_ttl: seconds(self.connection_state_ttl_seconds, base.connection_state_ttl),
-            presence_grace: seconds(self.presence_grace_seconds, base.presence_grace),
-            idle_interval: seconds(self.idle_interval_seconds, base.idle_interval),
-            token_ttl_max: seconds(self.token_ttl_max_seconds, base.token_ttl_max),
-            ..base
-        }
+    /// The settings of the apps that speak Realtime Pub/Sub.
+    pub(crate) fn realtime_pubsub(&self) -> anyhow::Result<Vec<(AppId, AppSettings)>> {
+        let spoken = self.apps.iter().filter_map(|app| Some((app, app.realtime_pubsub.as_ref()?)));
+        let settings = spoken.map(|(app, section)| {
+            let limits = app.limits.over(self.limits());
+            let settings = section.settings(&limits);
+            Ok((AppId::parse(&app.id)?, settings.with_context(|| format!("in the app {}", app.id))?))
+        });
+        settings.collect()
     }
 }
 
 impl AppSection {
+    /// What Realtime Pub/Sub promises is that nothing is kept; what Ably's SDKs expect is two minutes for resume.
+    fn durability_default(&self) -> Durability {
+        if self.realtime_pubsub.is_some() && self.keys.is_empty() {
+            Durability::None
+        } else {
+            Durability::Tail
+        }
+    }
+
     fn app(&self, limits: Limits) -> anyhow::Result<App> {
+        if let Some(name) = self.limits.of_the_whole_server() {
+            bail!("{name} is the whole server's: a connection has it before it says which app it is for");
+        }
         let rule = |(name, rule): (&String, &RuleSection)| {
-            Ok((name.clone(), rule.rule().with_context(|| format!("in the namespace {name}"))?))
+            Ok((
+                name.clone(),
+                rule.rule(Durability::Tail).with_context(|| format!("in the namespace {name}"))?,
+            ))
         };
         Ok(App {
             id: AppId::parse(&self.id)?,
@@ -225,7 +227,7 @@ impl AppSection {
             tls_only: self.tls_only,
             keys: self.keys.iter().map(KeySection::key).collect::<anyhow::Result<_>>()?,
             rules: Rules {
-                default: self.default_rule.rule()?,
+                default: self.default_rule.rule(self.durability_default())?,
                 namespaces: self.namespaces.iter().map(rule).collect::<anyhow::Result<_>>()?,
             },
             limits: self.limits.over(limits),
@@ -267,9 +269,9 @@ impl KeySection {
 }
 
 impl RuleSection {
-    fn rule(&self) -> anyhow::Result<Rule> {
+    fn rule(&self, durability_default: Durability) -> anyhow::Result<Rule> {
         Ok(Rule {
-            durability: self.durability,
+            durability: self.durability.unwrap_or(durability_default),
             retention: self.retention.as_deref().map_or(Ok(RETENTION_DEFAULT), duration)?,
             identified: self.identified,
             tls_only: self.tls_only,
@@ -296,6 +298,7 @@ fn duration(text: &str) -> anyhow::Result<Duration> {
 pub(crate) fn check(args: &ServeArgs) -> anyhow::Result<()> {
     let config = Config::load(args)?;
     let apps = config.apps()?;
+    config.realtime_pubsub()?;
     config.trusted_proxies()?;
     config.countries()?;
     let keys: usize = apps.iter().map(|a| a.keys.len()).sum();
@@ -306,6 +309,7 @@ pub(crate) fn check(args: &ServeArgs) -> anyhow::Result<()> {
 pub(crate) fn print(args: &ServeArgs) -> anyhow::Result<()> {
     let config = Config::load(args)?;
     config.apps()?;
+    config.realtime_pubsub()?;
     say(&toml::to_string_pretty(&config)?);
     Ok(())
 }
