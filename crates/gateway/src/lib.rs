@@ -25,8 +25,8 @@ use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -43,6 +43,9 @@ pub use admission::Refused;
 pub use clock::Clock;
 pub use origin::{Countries, TrustedProxies};
 pub use refusal::RefusalAnswer;
+
+/// Appends rows in OpenMetrics' text format.
+pub type MoreMetrics = Box<dyn Fn(&mut String) + Send + Sync>;
 
 /// Asked at each accept, so that a reloaded certificate is used at once.
 pub type TlsSource = Arc<dyn Fn() -> Arc<rustls::ServerConfig> + Send + Sync>;
@@ -160,6 +163,7 @@ struct Setup {
     limits: TransportLimits,
     trusted_proxies: TrustedProxies,
     countries: ArcSwapOption<Countries>,
+    more_metrics: OnceLock<MoreMetrics>,
     admission: Arc<Admission>,
     refusals: Answers,
     draining: AtomicBool,
@@ -200,6 +204,7 @@ impl Gateway {
             limits: config.limits,
             trusted_proxies: config.trusted_proxies,
             countries: ArcSwapOption::from(config.countries.map(Arc::new)),
+            more_metrics: OnceLock::new(),
             admission: Admission::new(&config.limits),
             refusals: Answers::new(config.refusals),
             draining: AtomicBool::new(false),
@@ -231,6 +236,11 @@ impl Gateway {
 
     pub fn clock(&self) -> &Clock {
         &self.setup.clock
+    }
+
+    /// What others count, under `/metrics` after the gateway's own. To be said once.
+    pub fn also_measure(&self, rows: MoreMetrics) {
+        let _ = self.setup.more_metrics.set(rows);
     }
 
     /// Uses a newer country database from now on.

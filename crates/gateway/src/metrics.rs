@@ -18,6 +18,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use tower::ServiceExt;
 
+use crate::Setup;
 use crate::admission::Refused;
 use crate::core::Core;
 
@@ -54,9 +55,10 @@ pub(crate) async fn serve(core: Rc<Core>, listener: std::net::TcpListener) {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(House { engine: core.setup.engine.clone() }));
     let registry = std::sync::Arc::new(registry);
+    let setup = core.setup.clone();
     let answer = move || async move {
         let mut out = String::new();
-        match text::encode(&mut out, &registry) {
+        match render(&mut out, &registry, &setup) {
             Ok(()) => Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], out)),
             Err(fmt::Error) => Err(axum::http::StatusCode::INTERNAL_SERVER_ERROR),
         }
@@ -79,6 +81,14 @@ pub(crate) async fn serve(core: Rc<Core>, listener: std::net::TcpListener) {
         http.header_read_timeout(core.setup.limits.handshake_timeout);
         tokio::task::spawn_local(http.serve_connection(TokioIo::new(stream), service));
     }
+}
+
+fn render(out: &mut String, registry: &Registry, setup: &Setup) -> fmt::Result {
+    text::encode_registry(out, registry)?;
+    if let Some(rows) = setup.more_metrics.get() {
+        rows(out);
+    }
+    text::encode_eof(out)
 }
 
 type Row = (&'static str, &'static str, fn(&Counters) -> &AtomicU64);
