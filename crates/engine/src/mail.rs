@@ -75,10 +75,8 @@ pub(crate) enum Mail {
         channel: ChannelKey,
         loaded: Result<Loaded, StoreError>,
     },
-    Appended {
-        channel: ChannelKey,
-        result: Result<(), StoreError>,
-    },
+    /// What became of a turn's appends.
+    Appended(Vec<(ChannelKey, Result<(), StoreError>)>),
     /// The channel's contents, or one client's part of them, are to go.
     Erase {
         app: AppId,

@@ -111,6 +111,12 @@ pub trait Backend: Send + Sync + 'static {
     /// Queues the batch. Batches of one channel become durable in the order of the calls.
     fn append(&self, append: Append);
 
+    /// Queues several at once, so that none of them begins to become durable before all are there: they
+    /// share a sync. Each is accepted, and answered, for itself.
+    fn append_all(&self, appends: Vec<Append>) {
+        appends.into_iter().for_each(|append| self.append(append));
+    }
+
     /// The channel's records in the range, oldest first or newest first. Sees every append whose
     /// `done` was called.
     fn read(&self, channel: &ChannelKey, query: &Query) -> Result<Vec<Arc<Record>>, StoreError>;

@@ -1,5 +1,6 @@
 //! A worker as the owner of channels: it orders, stores and commits what is published on them.
 
+mod appends;
 mod attach;
 mod channel;
 mod dedup;
@@ -22,6 +23,7 @@ use crate::session::Roles;
 use crate::shared::{self, Shared};
 use crate::watch::Watches;
 
+use appends::Appends;
 pub(crate) use attach::Fetched;
 use channel::Channel;
 pub(crate) use channel::hears;
@@ -69,6 +71,8 @@ pub(crate) struct Owner {
     /// Channels with something staged, in the order of their first publish of the turn.
     dirty: Vec<ChannelKey>,
     occupancy_dirty: Vec<ChannelKey>,
+    /// What the turn gives to the store.
+    appends: Appends,
     /// No channel that was forgotten gave out a stamp after this one: the clock may be set back, and a
     /// channel that comes again must not repeat them.
     floor: Stamp,
@@ -88,6 +92,7 @@ impl Owner {
             channels: Map::default(),
             dirty: Vec::new(),
             occupancy_dirty: Vec::new(),
+            appends: Appends::default(),
             floor: Stamp(0),
             watches: Watches::default(),
             narrated: 0,
@@ -112,7 +117,9 @@ impl Owner {
             Mail::Status { channel, reply } => reply(self.status(&channel)),
             Mail::Tail { channel, reply } => reply(self.tail(&channel)),
             Mail::Loaded { channel, loaded } => self.loaded(&channel, loaded),
-            Mail::Appended { channel, result } => self.appended(&channel, result),
+            Mail::Appended(results) => {
+                results.into_iter().for_each(|(channel, result)| self.appended(&channel, result));
+            }
             Mail::Erase { app, channel, client, reply } => {
                 reply(self.erase(&app, channel.as_ref(), client.as_ref()))
             }
@@ -132,6 +139,7 @@ impl Owner {
         if self.dirty.is_empty() {
             self.dirty = dirty;
         }
+        self.appends.send(&self.shared, self.me);
         self.tell_occupancy();
     }
 

@@ -6,7 +6,7 @@ use fanfare_model::{
     Body, BodyKind, ChannelKey, ClientId, ConnectionId, Durability, ErrorInfo, Message, PresenceEvent,
     Record, error,
 };
-use fanfare_store::{Append, Keep, StoreError};
+use fanfare_store::{Keep, StoreError};
 
 use super::channel::{Channel, Staged, message_count};
 use super::dedup::Verdict;
@@ -117,14 +117,7 @@ impl Owner {
         let keep = if channel.durability == Durability::Persist { Keep::All } else { Keep::Last };
         let retention = channel.retention;
         channel.in_flight = Some(staged);
-        let (shared, me, reply_key) = (self.shared.clone(), self.me, key.clone());
-        self.shared.store.append(Append {
-            channel: key.clone(),
-            records: to_store,
-            keep,
-            retention,
-            done: Box::new(move |result| shared.post(me, Mail::Appended { channel: reply_key, result })),
-        });
+        self.appends.add(key, to_store, keep, retention);
     }
 
     pub(super) fn appended(&mut self, key: &ChannelKey, result: Result<(), StoreError>) {

@@ -123,8 +123,8 @@ impl Disk {
 }
 
 impl Disk {
-    fn queue(&self, write: Write) {
-        if let Err((write, why)) = self.shared.queue.push(write) {
+    fn queue(&self, writes: impl IntoIterator<Item = Write>) {
+        for (write, why) in self.shared.queue.push(writes) {
             write.done()(Err(StoreError::Unavailable(why.into())));
         }
     }
@@ -254,15 +254,19 @@ impl Backend for Disk {
     }
 
     fn append(&self, append: Append) {
-        self.queue(Write::Append(append));
+        self.queue([Write::Append(append)]);
     }
 
     fn put(&self, put: Put) {
-        self.queue(Write::Put(put));
+        self.queue([Write::Put(put)]);
     }
 
     fn entries(&self, area: Area) -> Result<Entries, StoreError> {
         self.shared.entries_of(area)
+    }
+
+    fn append_all(&self, appends: Vec<Append>) {
+        self.queue(appends.into_iter().map(Write::Append));
     }
 
     fn read(&self, channel: &ChannelKey, query: &Query) -> Result<Vec<Arc<Record>>, StoreError> {

@@ -94,31 +94,39 @@ struct Inner {
     closed: bool,
 }
 
+impl Inner {
+    fn push(&mut self, write: Write) -> Result<(), (Write, &'static str)> {
+        let bytes = write.cost();
+        let records = write.records();
+        if self.closed {
+            return Err((write, "it is closed"));
+        }
+        // One alone is always taken, however large: it could never be otherwise.
+        let full = self.records + records > QUEUE_RECORDS_MAX || self.bytes + bytes > QUEUE_BYTES_MAX;
+        if full && self.records > 0 {
+            return Err((write, "its queue is full"));
+        }
+        self.records += records;
+        self.bytes += bytes;
+        self.waiting.push_back(Waiting::Write(write, bytes));
+        Ok(())
+    }
+}
+
 impl Queue {
     /// Nothing of ours panics under the lock, and every state under it is whole.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives the write back with the reason when it cannot be queued.
-    pub(super) fn push(&self, write: Write) -> Result<(), (Write, &'static str)> {
-        let bytes = write.cost();
-        let records = write.records();
+    /// Gives those back that cannot be queued, with the reason. The writer is woken when all are there:
+    /// woken by the first, it would sync that one alone.
+    pub(super) fn push(&self, writes: impl IntoIterator<Item = Write>) -> Vec<(Write, &'static str)> {
         let mut inner = self.lock();
-        if inner.closed {
-            return Err((write, "it is closed"));
-        }
-        // One alone is always taken, however large: it could never be otherwise.
-        let full = inner.records + records > QUEUE_RECORDS_MAX || inner.bytes + bytes > QUEUE_BYTES_MAX;
-        if full && inner.records > 0 {
-            return Err((write, "its queue is full"));
-        }
-        inner.records += records;
-        inner.bytes += bytes;
-        inner.waiting.push_back(Waiting::Write(write, bytes));
+        let refused = writes.into_iter().filter_map(|write| inner.push(write).err()).collect();
         drop(inner);
         self.more.notify_one();
-        Ok(())
+        refused
     }
 
     pub(super) fn push_rewrites(&self, rewrites: Rewrites) -> Result<(), &'static str> {
