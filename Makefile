@@ -5,7 +5,7 @@ PY_VENV := tests/py/.venv
 BIN := $(CURDIR)/target/release/fanfare
 export FANFARE_BIN := $(BIN)
 
-.PHONY: help run test setup build lint deny fuzz-build fmt unit house js abuse py crash test-crash test-autobahn bench
+.PHONY: help run test setup build lint deny fuzz-build fmt unit house js abuse py faults test-faults crash test-crash test-autobahn bench
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -19,7 +19,7 @@ build: setup
 run: build ## Start a development server on 127.0.0.1:8080
 	$(BIN) serve --dev --listen 127.0.0.1:8080 --data fanfare-data
 
-test: setup lint house unit build js abuse py crash ## Run every test
+test: setup lint house unit build js abuse py faults crash ## Run every test
 
 lint:
 	cargo fmt --all --check
@@ -50,6 +50,12 @@ abuse: build
 py: build
 	test -x $(PY_VENV)/bin/pytest || { python3 -m venv $(PY_VENV) && $(PY_VENV)/bin/pip install -q -r tests/py/requirements.txt; }
 	cd tests/py && .venv/bin/pytest -q
+
+faults: build
+	cd tests/faults && npm test
+
+test-faults: build ## Failing syncs, full disks, flipped bits, jumping clocks and power cuts, at length (hours)
+	cd tests/faults && npm run long
 
 crash: build
 	cd tests/crash && CYCLES=10 npm test
