@@ -15,10 +15,11 @@ ALLOWED = {
     "fanfare-store": {"fanfare-model"},
     "fanfare-engine": {"fanfare-store", "fanfare-model"},
     "fanfare-ably": {"fanfare-engine", "fanfare-store", "fanfare-model"},
+    "fanfare-realtime-pubsub": {"fanfare-engine", "fanfare-model"},
     "fanfare-gateway": {"fanfare-engine", "fanfare-store", "fanfare-model", "fanfare-ws"},
     "fanfare-bench": set(),
     "fanfare": {"fanfare-ably", "fanfare-bench", "fanfare-engine", "fanfare-gateway", "fanfare-model",
-                "fanfare-store", "fanfare-ws"},
+                "fanfare-realtime-pubsub", "fanfare-store", "fanfare-ws"},
 }
 
 

@@ -10,6 +10,8 @@ use fanfare_model::{Epoch, Record};
 pub struct Delivery<'a> {
     pub epoch: &'a Epoch,
     pub record: &'a Record,
+    /// Which of the record's frames, for protocols that need several ([`Encoder::frames`]).
+    pub frame: usize,
 }
 
 /// Which encoders write the same bytes. Subscribers of one class share one encoding.
@@ -29,6 +31,16 @@ pub trait Encoder {
     fn encode(&self, delivery: Delivery<'_>, out: &mut Vec<u8>);
 
     fn kind(&self) -> FrameKind;
+
+    /// Frames that the record needs. Most protocols put all of it into one.
+    fn frames(&self, _record: &Record) -> usize {
+        1
+    }
+
+    /// How the frame travels, for protocols in which that is up to the publisher.
+    fn shape(&self, _delivery: Delivery<'_>) -> (FrameKind, Content) {
+        (self.kind(), Content::Delivery)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +95,8 @@ pub trait Outbox {
 pub enum Content {
     /// A channel's records: the same for everyone of the class, and free of secrets.
     Delivery,
+    /// As `Delivery`, and not to be compressed: its publisher did not ask for it.
+    Plain,
     /// For one client only, and perhaps with a secret in it: never compressed, because the length of
     /// what is compressed beside a secret tells about the secret.
     Answer,

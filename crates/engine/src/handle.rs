@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use fanfare_model::{
     AppId, BodyKind, ChannelKey, ChannelName, ClientId, ClientIdRule, ConnectionId, Durability, Epoch,
-    ErrorInfo, PresenceEvent, Record, error,
+    ErrorInfo, PresenceEvent, Record, Timestamp, error,
 };
 use fanfare_store::{Direction, Entry, Put, Query, Scope, StoreError};
 use parking_lot::Mutex;
@@ -16,6 +16,7 @@ use crate::mail::{Mail, MembersTo, Origin, Reply, TailSnapshot};
 use crate::owner::{Occupancy, Published};
 use crate::session::Draft;
 use crate::shared::{Counters, Shared, add};
+use crate::telemetry::{FoldTopic, Telemetry};
 
 /// A cheap handle. Every answer comes by a [`Reply`], called once, from a worker's thread.
 #[derive(Clone)]
@@ -153,6 +154,22 @@ impl Engine {
         }
     }
 
+    /// What was counted of the app between two times, up to this moment.
+    pub fn telemetry(&self, app: AppId, since: Timestamp, until: Timestamp, reply: Reply<Telemetry>) {
+        let shared = self.shared.clone();
+        let read: Reply<()> = Box::new(move |()| reply(shared.telemeter.read(&app, since, until)));
+        let gather = Gather::new(self.shared.mailboxes.len(), read);
+        for worker in self.workers() {
+            self.shared.post(worker, Mail::Telemetry { reply: gather.clone().part(|(), ()| {}) });
+        }
+    }
+
+    /// How channels are named in telemetry. To be said once, before anything is counted: a second word
+    /// changes nothing.
+    pub fn fold_topics(&self, fold: FoldTopic) {
+        self.shared.telemeter.fold_topics(fold);
+    }
+
     /// The directory was replaced: rules, limits and keys may differ now.
     pub fn reconfigured(&self) {
         for worker in self.workers() {
@@ -176,6 +193,9 @@ impl Engine {
         };
         let shared = self.shared.clone();
         let then_the_store: Reply<u64> = Box::new(move |in_memory| {
+            if let Scope::App(app) = &scope {
+                shared.telemeter.erase(app);
+            }
             let work = shared.clone();
             (shared.blocking)(Box::new(move || {
                 let erased = work.store.erase(&scope).map(|e| in_memory + e.records + e.messages);
@@ -191,7 +211,7 @@ impl Engine {
     }
 
     fn workers(&self) -> impl Iterator<Item = WorkerId> + use<> {
-        (0..self.shared.mailboxes.len()).map(|i| WorkerId(i as u16))
+        self.shared.workers()
     }
 
     fn to_owner(&self, channel: ChannelKey, mail: impl FnOnce(ChannelKey) -> Mail) {

@@ -1,18 +1,19 @@
 //! A worker's own subscribers: committed records come in, and go out to every attachment here.
 //! Subscribers of one encoding class stand together; each record is encoded once for each class.
 
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fanfare_model::{BodyKind, ChannelKey, ConnectionId, Epoch, Record, Stamp};
+use fanfare_model::{BodyKind, ChannelKey, ConnectionId, Epoch, Record, Serial, Stamp};
 use slab::Slab;
 
-use crate::encode::{ClassKey, Content, Delivery, Encoder, Framing, Outbox, Pushed};
+use crate::encode::{ClassKey, Delivery, Encoder, Framing, Outbox, Pushed};
 use crate::ids::{AttachmentId, SessionId};
+use crate::map::Map;
 use crate::owner::hears;
 use crate::session::Audience;
+use crate::telemetry::{Amount, Meter, Meters};
 
 /// First guess at an encoded record; the buffer grows where it is wrong.
 const RECORD_BYTES_GUESS: usize = 512;
@@ -20,13 +21,14 @@ const RECORD_BYTES_GUESS: usize = 512;
 #[derive(Default)]
 pub(crate) struct Hub {
     channels: Slab<LocalChannel>,
-    by_key: HashMap<ChannelKey, u32>,
+    by_key: Map<ChannelKey, u32>,
     /// Channels with records that are not fanned out yet.
     staged: Vec<u32>,
     /// End offsets of the encoded records of a batch; kept for its memory.
     ends: Vec<usize>,
     pub(crate) delivered: u64,
     pub(crate) dropped: u64,
+    pub(crate) meters: Meters,
 }
 
 struct LocalChannel {
@@ -36,6 +38,7 @@ struct LocalChannel {
     position: Stamp,
     groups: Vec<Group>,
     staged: Vec<Arc<Record>>,
+    meter: Rc<Meter>,
     /// Attachments in all groups; the channel goes with the last one.
     count: u32,
 }
@@ -92,6 +95,7 @@ impl Hub {
                     position,
                     groups: Vec::new(),
                     staged: Vec::new(),
+                    meter: self.meters.of(&key.app),
                     count: 0,
                 };
                 let id = self.channels.insert(channel) as u32;
@@ -148,10 +152,17 @@ impl Hub {
     }
 
     /// Everyone who wants to know the channel's occupancy.
-    pub(crate) fn occupancy_watchers(&self, key: &ChannelKey) -> Vec<(SessionId, AttachmentId)> {
+    pub(crate) fn occupancy_watchers(
+        &self,
+        key: &ChannelKey,
+    ) -> Vec<(SessionId, AttachmentId, Option<Serial>)> {
         let Some(id) = self.by_key.get(key) else { return Vec::new() };
-        let subscribers = self.channels[*id as usize].groups.iter().flat_map(|g| &g.subscribers);
-        subscribers.filter(|s| s.audience.occupancy).map(|s| (s.session, s.attachment)).collect()
+        let channel = &self.channels[*id as usize];
+        let serial = Serial { stamp: channel.position, epoch: channel.epoch.clone() };
+        // Who lags was not given everything up to there.
+        let place = |s: &Subscriber| (!s.lagging).then(|| serial.clone());
+        let subscribers = channel.groups.iter().flat_map(|g| &g.subscribers);
+        subscribers.filter(|s| s.audience.occupancy).map(|s| (s.session, s.attachment, place(s))).collect()
     }
 
     pub(crate) fn stage(&mut self, key: &ChannelKey, epoch: Epoch, records: Vec<Arc<Record>>) {
@@ -190,6 +201,7 @@ impl Hub {
         let Some(last) = records.last() else { return };
         channel.position = last.stamp;
         let batch = Batch::of(&records);
+        let mut delivered = Amount::default();
         for group in &mut channel.groups {
             if group.subscribers.is_empty() {
                 continue;
@@ -197,28 +209,32 @@ impl Hub {
             let bytes = encode(group, &channel.epoch, &records, &mut self.ends);
             for subscriber in &mut group.subscribers {
                 if subscriber.lagging {
-                    self.dropped += batch.count;
+                    self.dropped += batch.amount.records;
                 } else if batch.is_whole_for(subscriber.audience) {
-                    deliver(subscriber, bytes.clone(), batch.count, done, &mut self.delivered);
+                    deliver(subscriber, bytes.clone(), batch.amount, done, &mut delivered);
                 } else {
                     let each = Each { records: &records, bytes: &bytes, ends: &self.ends };
-                    each.deliver(subscriber, done, &mut self.delivered);
+                    each.deliver(subscriber, done, &mut delivered);
                 }
             }
         }
+        self.delivered += delivered.records;
+        channel.meter.delivered(delivered);
     }
 }
 
 /// What a batch has in it, so that most subscribers are served without a look at its records.
 struct Batch {
-    count: u64,
+    amount: Amount,
     only_messages: bool,
 }
 
 impl Batch {
     fn of(records: &[Arc<Record>]) -> Self {
         let only_messages = records.iter().all(|r| r.kind() == BodyKind::Messages);
-        Self { count: records.len() as u64, only_messages }
+        let mut amount = Amount::default();
+        records.iter().for_each(|r| amount.add(Amount::of(r)));
+        Self { amount, only_messages }
     }
 
     fn is_whole_for(&self, audience: Audience) -> bool {
@@ -230,13 +246,17 @@ fn encode(group: &Group, epoch: &Epoch, records: &[Arc<Record>], ends: &mut Vec<
     let mut out = Vec::with_capacity(records.len() * RECORD_BYTES_GUESS);
     ends.clear();
     for record in records {
-        let mark = group.framing.begin(&mut out);
-        let payload = out.len();
-        group.encoder.encode(Delivery { epoch, record }, &mut out);
-        if out.len() == payload {
-            out.truncate(mark);
-        } else {
-            group.framing.end(&mut out, mark, group.encoder.kind(), Content::Delivery);
+        for frame in 0..group.encoder.frames(record) {
+            let delivery = Delivery { epoch, record, frame };
+            let mark = group.framing.begin(&mut out);
+            let payload = out.len();
+            group.encoder.encode(delivery, &mut out);
+            if out.len() == payload {
+                out.truncate(mark);
+            } else {
+                let (kind, content) = group.encoder.shape(delivery);
+                group.framing.end(&mut out, mark, kind, content);
+            }
         }
         ends.push(out.len());
     }
@@ -251,28 +271,34 @@ struct Each<'a> {
 }
 
 impl Each<'_> {
-    fn deliver(&self, subscriber: &mut Subscriber, done: &mut FannedOut, delivered: &mut u64) {
+    fn deliver(&self, subscriber: &mut Subscriber, done: &mut FannedOut, delivered: &mut Amount) {
         let mut start = 0;
         for (record, end) in self.records.iter().zip(self.ends) {
             let heard = hears(subscriber.audience, Some(&subscriber.connection), record);
             if heard && !subscriber.lagging {
-                deliver(subscriber, self.bytes.slice(start..*end), 1, done, delivered);
+                deliver(subscriber, self.bytes.slice(start..*end), Amount::of(record), done, delivered);
             }
             start = *end;
         }
     }
 }
 
-fn deliver(subscriber: &mut Subscriber, bytes: Bytes, count: u64, done: &mut FannedOut, delivered: &mut u64) {
+fn deliver(
+    subscriber: &mut Subscriber,
+    bytes: Bytes,
+    amount: Amount,
+    done: &mut FannedOut,
+    delivered: &mut Amount,
+) {
     if bytes.is_empty() {
         return;
     }
     match subscriber.outbox.push(bytes) {
         Pushed::First => {
             done.to_flush.push(subscriber.outbox.clone());
-            *delivered += count;
+            delivered.add(amount);
         }
-        Pushed::Queued => *delivered += count,
+        Pushed::Queued => delivered.add(amount),
         Pushed::Full => {
             subscriber.lagging = true;
             done.fell_behind.push((subscriber.session, subscriber.attachment));

@@ -11,6 +11,7 @@ use fanfare_store::Backend;
 use crate::directory::Directory;
 use crate::ids::WorkerId;
 use crate::mail::{Mail, Mailbox};
+use crate::telemetry::Telemeter;
 
 /// Runs work that may block (reads of the disk), off the workers.
 pub type Blocking = Box<dyn Fn(Box<dyn FnOnce() + Send>) + Send + Sync>;
@@ -35,6 +36,7 @@ pub(crate) struct Shared {
     pub(crate) memory_epoch: Epoch,
     pub(crate) mailboxes: Vec<Mailbox>,
     pub(crate) counters: Counters,
+    pub(crate) telemeter: Telemeter,
     /// Keyed at random, so that nobody can choose names that all fall to one owner.
     hasher: RandomState,
 }
@@ -48,6 +50,7 @@ impl Shared {
             memory_epoch: config.memory_epoch,
             mailboxes: config.wake.into_iter().map(Mailbox::new).collect(),
             counters: Counters::default(),
+            telemeter: Telemeter::default(),
             hasher: RandomState::new(),
         }
     }
@@ -57,6 +60,10 @@ impl Shared {
             return WorkerId(0);
         }
         WorkerId((self.hasher.hash_one(channel) % self.mailboxes.len() as u64) as u16)
+    }
+
+    pub(crate) fn workers(&self) -> impl Iterator<Item = WorkerId> + use<> {
+        (0..self.mailboxes.len()).map(|i| WorkerId(i as u16))
     }
 
     pub(crate) fn post(&self, worker: WorkerId, mail: Mail) {

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use fanfare_engine::{Command, Directory, Event, Outputs, Session};
 use fanfare_gateway::{
-    Accept, Clock, Gateway, GatewayConfig, Listener, Protocols, RefusalAnswer, Refused, TransportLimits,
-    UpgradeRequest,
+    Accept, Accepted, Clock, Gateway, GatewayConfig, Listener, Protocols, RefusalAnswer, Refused,
+    TransportLimits, TrustedProxies, UpgradeRequest,
 };
 use fanfare_model::{AppId, ClientIdRule, ConnectionId, Epoch};
 use fanfare_store::Memory;
@@ -61,8 +61,8 @@ struct Echoes {
 }
 
 impl Accept for Echoes {
-    fn accept(&self, _: &UpgradeRequest<'_>) -> Box<dyn Session> {
-        Box::new(Echo { app: self.app.clone() })
+    fn accept(&self, _: &UpgradeRequest<'_>) -> Accepted {
+        Accepted::Session(Box::new(Echo { app: self.app.clone() }))
     }
 }
 
@@ -89,6 +89,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             memory_epoch: epoch()?,
             compression: true,
             limits,
+            trusted_proxies: TrustedProxies::default(),
+            countries: None,
             clock: Clock::start(),
             refusals: refusal,
         },

@@ -116,7 +116,8 @@ impl Task {
                 self.core.worker.borrow_mut().drained(self.session, self.core.now());
                 self.core.end_turn();
             }
-            if connection.closing.get() {
+            // Told of the gap, the session may have said goodbye just now: then that is written first.
+            if connection.closing.get() && connection.queue.borrow().is_empty() {
                 self.lost();
                 return self.finish(cx);
             }
@@ -355,12 +356,11 @@ impl Outbox for Connection {
     }
 
     fn flush(&self) {
-        let waker = self.waker.borrow().clone();
         // Without a waker the task has not run yet; its first poll flushes.
-        if let Some(waker) = waker
+        if let Some(waker) = &*self.waker.borrow()
             && !self.queue.borrow().is_empty()
         {
-            self.write(&mut Context::from_waker(&waker));
+            self.write(&mut Context::from_waker(waker));
         }
     }
 

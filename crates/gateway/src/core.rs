@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
+use std::net::IpAddr;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -104,7 +105,9 @@ pub(crate) fn run(
         timer_at: Cell::new(Duration::ZERO),
     });
     let tasks = LocalSet::new();
-    tasks.spawn_local(turns(core.clone()));
+    // A turn writes to every subscriber: tokio's budget for one task (128 operations) would send the rest
+    // away with `Pending` and wake each connection for itself.
+    tasks.spawn_local(tokio::task::coop::unconstrained(turns(core.clone())));
     tasks.spawn_local(timers(core.clone()));
     tasks.spawn_local(sweeps(core.clone()));
     for listener in listeners {
@@ -178,7 +181,13 @@ async fn accept(core: Rc<Core>, listener: Listener, mut stopped: watch::Receiver
             Ok((stream, peer)) => match core.setup.admission.admit(peer.ip()) {
                 Ok(admitted) => {
                     let _ = stream.set_nodelay(true);
-                    tokio::task::spawn_local(handshake(core.clone(), stream, admitted, tls.clone()));
+                    tokio::task::spawn_local(handshake(
+                        core.clone(),
+                        stream,
+                        peer.ip(),
+                        admitted,
+                        tls.clone(),
+                    ));
                 }
                 Err(reason) => {
                     metrics::refused(reason);
@@ -205,6 +214,7 @@ async fn accept(core: Rc<Core>, listener: Listener, mut stopped: watch::Receiver
 async fn handshake(
     core: Rc<Core>,
     socket: TcpStream,
+    peer: IpAddr,
     (seat, handshake): (Seat, Handshake),
     tls: Option<TlsSource>,
 ) {
@@ -220,5 +230,5 @@ async fn handshake(
             }
         }
     };
-    http::serve(core, stream, handshake).await;
+    http::serve(core, stream, peer, handshake).await;
 }

@@ -2,10 +2,12 @@
 
 use std::cell::Cell;
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
 use axum::body::Body;
+use fanfare_engine::Session;
 use fanfare_ws::DeflateParams;
 use fanfare_ws::handshake::{accept_key, is_valid_key, negotiate_deflate};
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
@@ -14,14 +16,15 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tower::ServiceExt;
 
-use crate::UpgradeRequest;
 use crate::admission::Handshake;
 use crate::body;
 use crate::connection;
 use crate::core::Core;
+use crate::origin::Origin;
 use crate::stream::Stream;
+use crate::{Accepted, UpgradeRequest};
 
-pub(crate) async fn serve(core: Rc<Core>, stream: Stream, handshake: Handshake) {
+pub(crate) async fn serve(core: Rc<Core>, stream: Stream, peer: IpAddr, handshake: Handshake) {
     // Over with the first request's head, or with the connection.
     let handshake = Cell::new(Some(handshake));
     let secure = matches!(stream, Stream::Tls(_));
@@ -29,7 +32,7 @@ pub(crate) async fn serve(core: Rc<Core>, stream: Stream, handshake: Handshake) 
     let service = service_fn(move |request| {
         drop(handshake.take());
         let core = core.clone();
-        async move { Ok::<_, Infallible>(answer(&core, request, secure).await) }
+        async move { Ok::<_, Infallible>(answer(&core, request, peer, secure).await) }
     });
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -42,13 +45,24 @@ pub(crate) async fn serve(core: Rc<Core>, stream: Stream, handshake: Handshake) 
     }
 }
 
-async fn answer(core: &Rc<Core>, request: Request<Incoming>, secure: bool) -> Response<Body> {
+async fn answer(
+    core: &Rc<Core>,
+    mut request: Request<Incoming>,
+    peer: IpAddr,
+    secure: bool,
+) -> Response<Body> {
+    let setup = &core.setup;
+    let origin = {
+        let countries = setup.countries.load();
+        Origin::of(peer, request.headers_mut(), &setup.trusted_proxies, countries.as_deref())
+    };
     if is_upgrade(request.headers()) {
-        return upgrade(core, request, secure);
+        return upgrade(core, request, origin, secure).await;
     }
     if request.method() == Method::GET && request.uri().path() == "/health" {
         return health(core);
     }
+    request.extensions_mut().insert(origin.address);
     let limit = core.setup.limits.body_timeout;
     let router = if secure { &core.setup.http_secure } else { &core.setup.http };
     match router.clone().oneshot(request.map(|body| body::within(limit, body))).await {
@@ -72,7 +86,12 @@ fn health(core: &Core) -> Response<Body> {
     reply(status, Some(("content-type", "application/json")), body)
 }
 
-fn upgrade(core: &Rc<Core>, mut request: Request<Incoming>, secure: bool) -> Response<Body> {
+async fn upgrade(
+    core: &Rc<Core>,
+    mut request: Request<Incoming>,
+    origin: Origin,
+    secure: bool,
+) -> Response<Body> {
     let headers = request.headers();
     let version = headers.get(header::SEC_WEBSOCKET_VERSION).map(http::HeaderValue::as_bytes);
     if version != Some(b"13") {
@@ -83,42 +102,71 @@ fn upgrade(core: &Rc<Core>, mut request: Request<Incoming>, secure: bool) -> Res
     if request.method() != Method::GET || !is_valid_key(key) {
         return reply(StatusCode::BAD_REQUEST, None, "not a WebSocket handshake: GET with a 16-byte key is");
     }
+    let accepted = accept_key(key);
+    let session = match open(core, &request, &origin, secure).await {
+        Ok(session) => session,
+        Err(refusal) => return refusal,
+    };
+    let headers = request.headers();
     let offers = headers.get_all(header::SEC_WEBSOCKET_EXTENSIONS).iter().filter_map(|v| v.to_str().ok());
     let deflate = negotiate_deflate(offers, core.setup.compression);
     let mut response = Response::builder()
         .status(StatusCode::SWITCHING_PROTOCOLS)
         .header(header::UPGRADE, "websocket")
         .header(header::CONNECTION, "Upgrade")
-        .header(header::SEC_WEBSOCKET_ACCEPT, accept_key(key));
+        .header(header::SEC_WEBSOCKET_ACCEPT, accepted);
     if let Some(params) = &deflate {
         response = response.header(header::SEC_WEBSOCKET_EXTENSIONS, params.to_header());
     }
     let upgraded = hyper::upgrade::on(&mut request);
-    tokio::task::spawn_local(upgraded_connection(core.clone(), upgraded, request, secure, deflate));
+    drop(request);
+    tokio::task::spawn_local(upgraded_connection(core.clone(), upgraded, session, deflate));
     response.body(Body::empty()).unwrap_or_default()
+}
+
+/// Asks the protocols for a session, again and again while they wait for something.
+async fn open(
+    core: &Rc<Core>,
+    request: &Request<Incoming>,
+    origin: &Origin,
+    secure: bool,
+) -> Result<Box<dyn Session>, Response<Body>> {
+    let waited = async {
+        loop {
+            let worker = core.worker.borrow().id();
+            let accepted = core.setup.websocket.accept(&UpgradeRequest {
+                path: request.uri().path(),
+                query: request.uri().query().unwrap_or_default(),
+                headers: request.headers(),
+                secure,
+                address: origin.address,
+                country: origin.country,
+                worker,
+                now: core.now(),
+            });
+            match accepted {
+                Accepted::Session(session) => return Ok(session),
+                Accepted::Refused(response) => return Err(response.map(Body::from)),
+                Accepted::Later(done) => done.await,
+            }
+        }
+    };
+    match tokio::time::timeout(core.setup.limits.handshake_timeout, waited).await {
+        Ok(opened) => opened,
+        Err(_) => {
+            Err(reply(StatusCode::SERVICE_UNAVAILABLE, None, "the handshake took too long, please retry"))
+        }
+    }
 }
 
 async fn upgraded_connection(
     core: Rc<Core>,
     upgraded: hyper::upgrade::OnUpgrade,
-    request: Request<Incoming>,
-    secure: bool,
+    session: Box<dyn Session>,
     deflate: Option<DeflateParams>,
 ) {
     let Ok(upgraded) = upgraded.await else { return };
     let Ok(parts) = upgraded.downcast::<TokioIo<Stream>>() else { return };
-    let session = {
-        let worker = core.worker.borrow().id();
-        core.setup.websocket.accept(&UpgradeRequest {
-            path: request.uri().path(),
-            query: request.uri().query().unwrap_or_default(),
-            headers: request.headers(),
-            secure,
-            worker,
-            now: core.now(),
-        })
-    };
-    drop(request);
     // A task of its own, so that what HTTP needed is freed with this one.
     connection::start(&core, parts.io.into_inner(), parts.read_buf, session, deflate);
 }

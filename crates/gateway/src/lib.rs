@@ -4,7 +4,8 @@
 //! given to it as [`Protocols`]; it knows neither their words nor the store.
 //!
 //! Invariants: a connection lives on one thread; an idle connection holds no buffer; every queue is
-//! bounded; never logs a query string, because credentials may stand in it.
+//! bounded; never logs a query string, because credentials may stand in it; a client's address is
+//! anonymised before anything else sees it, and never logged.
 
 #![forbid(unsafe_code)]
 
@@ -16,18 +17,22 @@ mod core;
 mod framing;
 mod http;
 mod metrics;
+mod origin;
 mod refusal;
 mod stream;
 
+use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use fanfare_engine::{Directory, Engine, EngineConfig, Session, WakeWorker, Worker, WorkerId};
-use fanfare_model::{Epoch, Now};
+use fanfare_model::{AnonymisedAddress, CountryCode, Epoch, Now};
 use fanfare_store::Backend;
 use tokio::sync::{Notify, watch};
 
@@ -36,6 +41,7 @@ use refusal::Answers;
 
 pub use admission::Refused;
 pub use clock::Clock;
+pub use origin::{Countries, TrustedProxies};
 pub use refusal::RefusalAnswer;
 
 /// Asked at each accept, so that a reloaded certificate is used at once.
@@ -52,19 +58,32 @@ pub struct UpgradeRequest<'a> {
     pub query: &'a str,
     pub headers: &'a ::http::HeaderMap,
     pub secure: bool,
+    /// The client's network.
+    pub address: AnonymisedAddress,
+    pub country: Option<CountryCode>,
     pub worker: WorkerId,
     pub now: Now,
 }
 
-/// Makes the session of a new WebSocket connection. It always makes one: refusals are the protocol's
-/// to say, after the upgrade, where SDKs can read them.
+/// What becomes of a handshake.
+pub enum Accepted {
+    Session(Box<dyn Session>),
+    /// There is no upgrade. For protocols whose clients read it; where SDKs cannot, the refusal is the session's to
+    /// say, after the upgrade.
+    Refused(Box<::http::Response<String>>),
+    /// It cannot be said yet: ask again when this has resolved.
+    Later(Pin<Box<dyn Future<Output = ()> + Send>>),
+}
+
+/// Makes the session of a new WebSocket connection.
 pub trait Accept: Send + Sync {
-    fn accept(&self, request: &UpgradeRequest<'_>) -> Box<dyn Session>;
+    fn accept(&self, request: &UpgradeRequest<'_>) -> Accepted;
 }
 
 pub struct Protocols {
     pub websocket: Arc<dyn Accept>,
-    /// Everything that is not an upgrade, on plain listeners and on TLS listeners.
+    /// Everything that is not an upgrade, on plain listeners and on TLS listeners. Each request has an
+    /// [`AnonymisedAddress`] among its extensions.
     pub http: axum::Router,
     pub http_secure: axum::Router,
 }
@@ -123,6 +142,8 @@ pub struct GatewayConfig {
     pub memory_epoch: Epoch,
     pub compression: bool,
     pub limits: TransportLimits,
+    pub trusted_proxies: TrustedProxies,
+    pub countries: Option<Countries>,
     pub clock: Clock,
     /// What one is told for whom there is no room, on plain listeners.
     pub refusals: fn(Refused) -> RefusalAnswer,
@@ -137,6 +158,8 @@ struct Setup {
     clock: Clock,
     compression: bool,
     limits: TransportLimits,
+    trusted_proxies: TrustedProxies,
+    countries: ArcSwapOption<Countries>,
     admission: Arc<Admission>,
     refusals: Answers,
     draining: AtomicBool,
@@ -175,6 +198,8 @@ impl Gateway {
             clock,
             compression: config.compression,
             limits: config.limits,
+            trusted_proxies: config.trusted_proxies,
+            countries: ArcSwapOption::from(config.countries.map(Arc::new)),
             admission: Admission::new(&config.limits),
             refusals: Answers::new(config.refusals),
             draining: AtomicBool::new(false),
@@ -206,6 +231,11 @@ impl Gateway {
 
     pub fn clock(&self) -> &Clock {
         &self.setup.clock
+    }
+
+    /// Uses a newer country database from now on.
+    pub fn replace_countries(&self, countries: Option<Countries>) {
+        self.setup.countries.store(countries.map(Arc::new));
     }
 
     pub fn addresses(&self) -> &[SocketAddr] {

@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+mod address;
 mod app;
 pub mod capability;
 mod channel;
@@ -21,6 +22,7 @@ pub mod record_codec;
 mod rule;
 mod time;
 
+pub use address::{AnonymisedAddress, CountryCode};
 pub use app::{App, ClientIdRule, Key, KeyName};
 pub use capability::{Capability, Operation};
 pub use channel::{ChannelKey, ChannelName};

@@ -10,8 +10,8 @@ use fanfare_ably::auth::{
 };
 use fanfare_ably::rest::{self, RestState};
 use fanfare_ably::session::{AblySession, Host, OpenRequest};
-use fanfare_engine::{Engine, Session};
-use fanfare_gateway::{Accept, Clock, Protocols, RefusalAnswer, Refused, UpgradeRequest};
+use fanfare_engine::Engine;
+use fanfare_gateway::{Accept, Accepted, Clock, Protocols, RefusalAnswer, Refused, UpgradeRequest};
 use fanfare_model::{App, AppId, Limits, Now, error};
 use fanfare_store::Backend;
 
@@ -68,7 +68,8 @@ impl AppLookup for Apps {
 struct AblyOverWebSocket(Arc<Host>);
 
 impl Accept for AblyOverWebSocket {
-    fn accept(&self, request: &UpgradeRequest<'_>) -> Box<dyn Session> {
+    /// Refusals are said after the upgrade, where SDKs can read them.
+    fn accept(&self, request: &UpgradeRequest<'_>) -> Accepted {
         let header = |name: &str| request.headers.get(name).and_then(|v| v.to_str().ok());
         let headers =
             AuthHeaders { authorization: header("authorization"), client_id: header("x-ably-clientid") };
@@ -76,10 +77,11 @@ impl Accept for AblyOverWebSocket {
             query: request.query,
             headers,
             secure: request.secure,
+            country: request.country,
             worker: request.worker,
             now: request.now,
         };
-        AblySession::accept(&self.0, &open)
+        Accepted::Session(AblySession::accept(&self.0, &open))
     }
 }
 
@@ -118,6 +120,6 @@ pub(crate) fn protocols(engine: &Engine, clock: Clock, setup: &Setup) -> Protoco
 
 /// A secret that could be guessed must never be made: without randomness the process ends.
 #[allow(clippy::expect_used)]
-fn fill_random(bytes: &mut [u8]) {
+pub(crate) fn fill_random(bytes: &mut [u8]) {
     rand::fill(bytes).expect("the system's source of randomness works");
 }

@@ -72,6 +72,12 @@ pub(crate) struct ServeArgs {
     /// Address for Prometheus metrics (http, path /metrics).
     #[arg(long, env = "FANFARE_METRICS_LISTEN")]
     pub(crate) metrics_listen: Option<SocketAddr>,
+    /// Network whose X-Forwarded-For is believed, e.g. 10.0.0.0/8. Repeatable.
+    #[arg(long = "trusted-proxy", env = "FANFARE_TRUSTED_PROXIES", value_delimiter = ',')]
+    pub(crate) trusted_proxies: Vec<String>,
+    /// Country database in MaxMind's format (.mmdb). Read again on SIGHUP.
+    #[arg(long, env = "FANFARE_GEOIP_DATABASE")]
+    pub(crate) geoip_database: Option<PathBuf>,
     /// Print one line with one JSON object once connections are accepted, and nothing else.
     #[arg(long)]
     pub(crate) json: bool,

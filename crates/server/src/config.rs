@@ -1,18 +1,24 @@
 //! The configuration file, and how it becomes apps.
 
+mod realtime_pubsub;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
-use fanfare_gateway::TransportLimits;
+use anyhow::{Context as _, anyhow, bail};
+use fanfare_gateway::{Countries, TransportLimits, TrustedProxies};
 use fanfare_model::{App, AppId, Capability, Durability, Key, KeyId, Limits, RETENTION_DEFAULT, Rule, Rules};
+use fanfare_realtime_pubsub::AppSettings;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use crate::args::ServeArgs;
 use crate::config_limits::{LimitsSection, TransportSection};
+use realtime_pubsub::RealtimePubSubSection;
+
+pub(crate) use realtime_pubsub::CONNECTIONS_PER_SUBJECT_MAX;
 
 /// Data directory when none is given.
 pub(crate) const DATA_DEFAULT: &str = "fanfare-data";
@@ -38,6 +44,10 @@ pub(crate) struct ServerSection {
     pub(crate) workers: Option<usize>,
     /// Accept API keys without TLS. Off: a key on the wire is a key lost.
     pub(crate) keys_without_tls: bool,
+    /// Networks whose `X-Forwarded-For` is believed. None, unless named.
+    pub(crate) trusted_proxies: Vec<String>,
+    /// A country database in MaxMind's format.
+    pub(crate) geoip_database: Option<PathBuf>,
     /// permessage-deflate for clients that offer it. On by default.
     pub(crate) compression: Option<bool>,
 }
@@ -59,6 +69,8 @@ pub(crate) struct AppSection {
     default_rule: RuleSection,
     #[serde(default)]
     limits: LimitsSection,
+    /// With it, the app's clients may speak Realtime Pub/Sub.
+    realtime_pubsub: Option<RealtimePubSubSection>,
 }
 
 #[derive(Clone, Deserialize, Serialize)]
@@ -87,7 +99,7 @@ impl std::fmt::Debug for KeySection {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 struct RuleSection {
-    durability: Durability,
+    durability: Option<Durability>,
     /// A number and s, m, h or d: `72h`.
     retention: Option<String>,
     identified: bool,
@@ -117,6 +129,10 @@ impl Config {
         server.metrics_listen = args.metrics_listen.or(server.metrics_listen);
         server.data = args.data.clone().or(server.data.take());
         server.workers = args.workers.or(server.workers);
+        server.geoip_database = args.geoip_database.clone().or(server.geoip_database.take());
+        if !args.trusted_proxies.is_empty() {
+            server.trusted_proxies.clone_from(&args.trusted_proxies);
+        }
         if server.workers == Some(0) {
             bail!("workers must be 1 or more");
         }
@@ -136,6 +152,20 @@ impl Config {
 
     pub(crate) fn data(&self) -> PathBuf {
         self.server.data.clone().unwrap_or_else(|| DATA_DEFAULT.into())
+    }
+
+    pub(crate) fn trusted_proxies(&self) -> anyhow::Result<TrustedProxies> {
+        TrustedProxies::parse(&self.server.trusted_proxies)
+            .map_err(|wrong| anyhow!("trusted_proxies: {wrong}"))
+    }
+
+    pub(crate) fn countries(&self) -> anyhow::Result<Option<Countries>> {
+        let Some(path) = &self.server.geoip_database else { return Ok(None) };
+        let bytes = std::fs::read(path)
+            .with_context(|| format!("the country database {} cannot be read", path.display()))?;
+        let countries = Countries::from_bytes(bytes)
+            .map_err(|wrong| anyhow!("{} is not a country database: {wrong}", path.display()))?;
+        Ok(Some(countries))
     }
 
     pub(crate) fn limits(&self) -> Limits {
@@ -158,15 +188,38 @@ impl Config {
         }
         Ok(apps)
     }
+
+    /// The settings of the apps that speak Realtime Pub/Sub.
+    pub(crate) fn realtime_pubsub(&self) -> anyhow::Result<Vec<(AppId, AppSettings)>> {
+        let spoken = self.apps.iter().filter_map(|app| Some((app, app.realtime_pubsub.as_ref()?)));
+        let settings = spoken.map(|(app, section)| {
+            let limits = app.limits.over(self.limits());
+            let settings = section.settings(&limits);
+            Ok((AppId::parse(&app.id)?, settings.with_context(|| format!("in the app {}", app.id))?))
+        });
+        settings.collect()
+    }
 }
 
 impl AppSection {
+    /// What Realtime Pub/Sub promises is that nothing is kept; what Ably's SDKs expect is two minutes for resume.
+    fn durability_default(&self) -> Durability {
+        if self.realtime_pubsub.is_some() && self.keys.is_empty() {
+            Durability::None
+        } else {
+            Durability::Tail
+        }
+    }
+
     fn app(&self, limits: Limits) -> anyhow::Result<App> {
         if let Some(name) = self.limits.of_the_whole_server() {
             bail!("{name} is the whole server's: a connection has it before it says which app it is for");
         }
         let rule = |(name, rule): (&String, &RuleSection)| {
-            Ok((name.clone(), rule.rule().with_context(|| format!("in the namespace {name}"))?))
+            Ok((
+                name.clone(),
+                rule.rule(Durability::Tail).with_context(|| format!("in the namespace {name}"))?,
+            ))
         };
         Ok(App {
             id: AppId::parse(&self.id)?,
@@ -174,7 +227,7 @@ impl AppSection {
             tls_only: self.tls_only,
             keys: self.keys.iter().map(KeySection::key).collect::<anyhow::Result<_>>()?,
             rules: Rules {
-                default: self.default_rule.rule()?,
+                default: self.default_rule.rule(self.durability_default())?,
                 namespaces: self.namespaces.iter().map(rule).collect::<anyhow::Result<_>>()?,
             },
             limits: self.limits.over(limits),
@@ -216,9 +269,9 @@ impl KeySection {
 }
 
 impl RuleSection {
-    fn rule(&self) -> anyhow::Result<Rule> {
+    fn rule(&self, durability_default: Durability) -> anyhow::Result<Rule> {
         Ok(Rule {
-            durability: self.durability,
+            durability: self.durability.unwrap_or(durability_default),
             retention: self.retention.as_deref().map_or(Ok(RETENTION_DEFAULT), duration)?,
             identified: self.identified,
             tls_only: self.tls_only,
@@ -245,6 +298,9 @@ fn duration(text: &str) -> anyhow::Result<Duration> {
 pub(crate) fn check(args: &ServeArgs) -> anyhow::Result<()> {
     let config = Config::load(args)?;
     let apps = config.apps()?;
+    config.realtime_pubsub()?;
+    config.trusted_proxies()?;
+    config.countries()?;
     let keys: usize = apps.iter().map(|a| a.keys.len()).sum();
     say(&format!("the configuration is right: {} apps, {keys} keys", apps.len()));
     Ok(())
@@ -253,6 +309,7 @@ pub(crate) fn check(args: &ServeArgs) -> anyhow::Result<()> {
 pub(crate) fn print(args: &ServeArgs) -> anyhow::Result<()> {
     let config = Config::load(args)?;
     config.apps()?;
+    config.realtime_pubsub()?;
     say(&toml::to_string_pretty(&config)?);
     Ok(())
 }

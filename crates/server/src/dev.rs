@@ -7,12 +7,50 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use aws_lc_rs::rand;
-use fanfare_model::{App, AppId, Capability, Durability, Key, KeyId, Limits, Rule, Rules};
+use aws_lc_rs::{hmac, rand};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use fanfare_model::{App, AppId, Capability, Durability, Key, KeyId, Limits, Rule, Rules, Timestamp};
+use fanfare_realtime_pubsub::AppSettings;
+use fanfare_realtime_pubsub::token::{Algorithm, Material, VerificationKey, sign};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::config::CONNECTIONS_PER_SUBJECT_MAX;
 
 const FILE: &str = "dev.json";
+
+/// Tokens of development live so long; a new start makes new ones.
+const TOKEN_LIFE_SECONDS: i64 = 30 * 86_400;
+
+/// Whom a token of Realtime Pub/Sub is for.
+#[derive(Clone, Copy)]
+pub(crate) enum Bearer {
+    Client,
+    Admin,
+}
+
+impl Bearer {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Client => "realtime-pubsub client key",
+            Self::Admin => "realtime-pubsub admin key",
+        }
+    }
+
+    fn permissions(self) -> &'static [&'static str] {
+        match self {
+            Self::Client => &["realtime:publisher:write:topic:*", "realtime:subscriber:read:topic:*"],
+            Self::Admin => &[
+                "realtime:publisher:write:topic:*",
+                "realtime:admin:manage:connections",
+                "realtime:admin:manage:subscribers",
+                "realtime:admin:manage:application",
+            ],
+        }
+    }
+}
 
 /// What the data directory remembers of development mode.
 #[derive(Deserialize, Serialize)]
@@ -38,6 +76,36 @@ impl DevApp {
 
     pub(crate) fn key(&self) -> String {
         format!("{}.{}:{}", self.app_id, self.key_id, self.secret)
+    }
+
+    /// What tokens of Realtime Pub/Sub are signed with: made from the one secret that is kept.
+    pub(crate) fn signing_key(&self, of: Bearer) -> String {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, self.secret.as_bytes());
+        STANDARD.encode(hmac::sign(&key, of.label().as_bytes()))
+    }
+
+    /// A token that allows everything that its bearer can be allowed.
+    pub(crate) fn token(&self, of: Bearer, now: Timestamp) -> String {
+        let expires = now.0 / 1000 + TOKEN_LIFE_SECONDS;
+        let claims = json!({ "permissions": of.permissions(), "exp": expires });
+        sign(&SecretString::from(self.signing_key(of)), &claims)
+    }
+
+    pub(crate) fn realtime_pubsub(&self, limits: &Limits) -> anyhow::Result<(AppId, AppSettings)> {
+        let key = |of: Bearer| {
+            let material = Material::Secret(SecretString::from(self.signing_key(of)));
+            let key = VerificationKey::new(material, vec![Algorithm::Hs256], Vec::new());
+            key.map_err(anyhow::Error::msg)
+        };
+        let settings = AppSettings {
+            client_key: key(Bearer::Client)?,
+            admin_key: Some(key(Bearer::Admin)?),
+            inbound_ack: true,
+            presence: true,
+            payload_bytes_max: limits.message_bytes_max,
+            connections_per_subject_max: CONNECTIONS_PER_SUBJECT_MAX,
+        };
+        Ok((AppId::parse(&self.app_id)?, settings))
     }
 
     pub(crate) fn app(&self, limits: Limits) -> anyhow::Result<App> {

@@ -12,6 +12,7 @@ mod config;
 mod config_limits;
 mod dev;
 mod logging;
+mod realtime_pubsub;
 mod serve;
 mod tls;
 
@@ -20,6 +21,11 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use args::{Cli, Command, ConfigAction};
+
+/// The message path allocates for each publish and frees minutes later: the system's allocator takes
+/// more memory and more time for that (docs/decisions/005).
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     // The one cryptography provider of the process, before anything could choose another.

@@ -10,15 +10,16 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use fanfare_engine::Directory;
 use fanfare_gateway::{Clock, Gateway, GatewayConfig, Listener};
-use fanfare_model::Epoch;
+use fanfare_model::{Epoch, Timestamp};
+use fanfare_realtime_pubsub::Apps;
 use fanfare_store::{Backend, Disk, DiskOptions, SyncPolicy};
 use serde_json::json;
 
 use crate::args::ServeArgs;
 use crate::config::{Config, say};
-use crate::dev::{self, DevApp};
+use crate::dev::{self, Bearer, DevApp};
 use crate::tls::Certificates;
-use crate::{ably, logging};
+use crate::{ably, logging, realtime_pubsub};
 
 const LISTEN_DEFAULT: &str = "127.0.0.1:8080";
 /// Connections that the system may hold for us until we take them. One that finds no room there waits a
@@ -44,7 +45,8 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<()> {
     let store = open_store(&data, args.unsafe_no_sync)?;
     let dev = args.dev.then(|| DevApp::open(&data)).transpose()?;
     let directory = Arc::new(Directory::default());
-    fill(&directory, &config, dev.as_ref())?;
+    let topics = Arc::new(Apps::default());
+    fill((&directory, &topics), &config, dev.as_ref())?;
     let certificates = match (&config.server.tls_cert, &config.server.tls_key) {
         (Some(cert), Some(key)) => Some(Certificates::load(cert.clone(), key.clone())?),
         _ => None,
@@ -73,14 +75,20 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<()> {
             store: store.clone(),
             memory_epoch: Epoch::parse(&dev::random(10)?).context("an epoch is letters and digits")?,
             compression: config.server.compression.unwrap_or(true),
+            trusted_proxies: config.trusted_proxies()?,
+            countries: config.countries()?,
             limits: config.transport(files_max()),
             clock,
             refusals: ably::refusal,
         },
-        |engine, clock| ably::protocols(engine, *clock, &setup),
+        |engine, clock| {
+            let ably = ably::protocols(engine, *clock, &setup);
+            realtime_pubsub::beside(ably, engine, *clock, topics.clone())
+        },
     )?;
-    announce(args, dev.as_ref(), address, plain.is_none(), metrics_at);
-    let ended = until_told(args, &gateway, &*store, certificates.as_deref(), dev.as_ref());
+    let dev = dev.as_ref();
+    announce(args, dev, address, plain.is_none(), metrics_at, gateway.clock().now().wall);
+    let ended = until_told(args, &gateway, &*store, &topics, certificates.as_deref(), dev);
     tracing::info!("draining: clients are told to reconnect");
     gateway.drain(DRAIN_TIMEOUT);
     store.close();
@@ -113,11 +121,19 @@ fn damaged(path: &str, panic: &std::panic::PanicHookInfo<'_>) {
     });
 }
 
-fn fill(directory: &Directory, config: &Config, dev: Option<&DevApp>) -> anyhow::Result<()> {
+/// The engine's directory, and what Realtime Pub/Sub knows of apps besides.
+fn fill(
+    (directory, topics): (&Directory, &Apps),
+    config: &Config,
+    dev: Option<&DevApp>,
+) -> anyhow::Result<()> {
     let mut apps = config.apps()?;
+    let mut settings = config.realtime_pubsub()?;
     if let Some(dev) = dev {
         apps.push(dev.app(config.limits())?);
+        settings.push(dev.realtime_pubsub(&config.limits())?);
     }
+    topics.replace(settings);
     directory.replace(apps.into_iter().map(Arc::new));
     Ok(())
 }
@@ -163,6 +179,7 @@ fn until_told(
     args: &ServeArgs,
     gateway: &Gateway,
     store: &dyn Backend,
+    topics: &Apps,
     certificates: Option<&Certificates>,
     dev: Option<&DevApp>,
 ) -> anyhow::Result<()> {
@@ -172,7 +189,7 @@ fn until_told(
     loop {
         match told.recv_timeout(WATCH_INTERVAL) {
             Ok(Told::Stop) => return Ok(()),
-            Ok(Told::Reload) => reload(args, gateway, certificates, dev),
+            Ok(Told::Reload) => reload(args, gateway, topics, certificates, dev),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => bail!("signals cannot be received"),
         }
@@ -218,10 +235,24 @@ fn signals(tell: &std::sync::mpsc::Sender<Told>) {
 }
 
 /// A configuration that is wrong changes nothing.
-fn reload(args: &ServeArgs, gateway: &Gateway, certificates: Option<&Certificates>, dev: Option<&DevApp>) {
-    let apps = Config::load(args).and_then(|config| fill(gateway.engine().directory(), &config, dev));
-    match apps {
-        Ok(()) => gateway.engine().reconfigured(),
+fn reload(
+    args: &ServeArgs,
+    gateway: &Gateway,
+    topics: &Apps,
+    certificates: Option<&Certificates>,
+    dev: Option<&DevApp>,
+) {
+    let directories = (gateway.engine().directory(), topics);
+    let loaded = Config::load(args).and_then(|config| {
+        let countries = config.countries()?;
+        fill(directories, &config, dev)?;
+        Ok(countries)
+    });
+    match loaded {
+        Ok(countries) => {
+            gateway.replace_countries(countries);
+            gateway.engine().reconfigured();
+        }
         Err(failure) => tracing::error!("the configuration was not reloaded: {failure:#}"),
     }
     match certificates.map_or(Ok(()), Certificates::reload) {
@@ -250,6 +281,7 @@ fn announce(
     address: SocketAddr,
     tls: bool,
     metrics: Option<SocketAddr>,
+    now: Timestamp,
 ) {
     let url = format!("{}://{address}", if tls { "https" } else { "http" });
     let key = dev.map(DevApp::key);
@@ -261,12 +293,16 @@ fn announce(
             "tls": tls,
             "appId": dev.map(|d| &d.app_id),
             "key": key,
+            "clientToken": dev.map(|d| d.token(Bearer::Client, now)),
+            "adminToken": dev.map(|d| d.token(Bearer::Admin, now)),
+            "clientKey": dev.map(|d| d.signing_key(Bearer::Client)),
+            "adminKey": dev.map(|d| d.signing_key(Bearer::Admin)),
             "metricsUrl": metrics.map(|at| format!("http://{at}/metrics")),
         });
         return say(&line.to_string());
     }
     say(&format!("Fanfare listens on {url}"));
-    let Some(key) = key else { return };
+    let (Some(dev), Some(key)) = (dev, key) else { return };
     // As it was started: it may not be on the reader's path.
     let program = std::env::args().next().unwrap_or_else(|| "fanfare".to_owned());
     say(&format!(
@@ -278,9 +314,16 @@ fn announce(
          const channel = ably.channels.get('greetings');\n  \
          await channel.subscribe((message) => console.log(message.data));\n  \
          await channel.publish('greeting', 'hello');\n\n\
+         Or with a Realtime Pub/Sub client (npm install realtime-pubsub-client), whose urlProvider gives:\n\n  \
+         {}://{address}/apps/{}?access_token=CLIENT_TOKEN\n\n  \
+         client token  {}\n  admin token   {}\n\n\
          Development mode: keys work without TLS and anyone may make test apps. Not for production.",
-        dev.map_or("", |d| &d.app_id),
+        dev.app_id,
         address.ip(),
         address.port(),
+        if tls { "wss" } else { "ws" },
+        dev.app_id,
+        dev.token(Bearer::Client, now),
+        dev.token(Bearer::Admin, now),
     ));
 }

@@ -12,6 +12,19 @@ import { bounded, guarded } from '../guard.mjs';
 const guard = guarded();
 const range = (count) => Array.from({ length: count }, (_, i) => i);
 
+describe('the size of a message', () => {
+  test('has fields in it that nobody knows, too', async (t) => {
+    const wire = await Wire.connect(guard.server);
+    t.after(() => wire.destroy());
+    const field = (bytes) => ({ name: 'x', brandNew: 'y'.repeat(bytes - 'x'.length - 'brandNew'.length - 2) });
+    assert.equal((await wire.publish('unknown-size', field(65_536))).action, ACTION.ACK);
+    const refusal = await wire.publish('unknown-size', field(65_537));
+    assert.equal(refusal.error?.code, 40009);
+    const answer = await request(guard.server, 'POST', '/channels/unknown-size/messages', { body: field(65_537) });
+    assert.equal(answer.body.error?.code, 40009);
+  });
+});
+
 describe('channels on one connection', () => {
   test('200 are attached, the next is refused with 90010, a detached one makes room', async (t) => {
     const wire = await Wire.connect(guard.server);

@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use fanfare_engine::{Command, Outputs, Session, WorkerId};
 use fanfare_model::error::{self, ErrorInfo};
-use fanfare_model::{ConnectionId, Now};
+use fanfare_model::{ConnectionId, CountryCode, Now};
 
 use super::refused::RefusedSession;
 use super::{AblySession, Phase};
@@ -51,6 +51,7 @@ pub struct OpenRequest<'a> {
     pub headers: AuthHeaders<'a>,
     /// TLS, to us or to a proxy that we trust.
     pub secure: bool,
+    pub country: Option<CountryCode>,
     /// Where the session will live.
     pub worker: WorkerId,
     pub now: Now,

@@ -29,13 +29,14 @@ mod settings;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod token_rate;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use fanfare_engine::{Command, Event, Outputs, Session, WorkerId};
 use fanfare_model::error::{self, ErrorInfo};
-use fanfare_model::{AppId, ConnectionId, Limits};
+use fanfare_model::{AppId, ConnectionId, CountryCode, Limits};
 
 use crate::auth::{ClientIdRule, Identity};
 use crate::wire::{self, Action, Format, ProtocolMessage};
@@ -72,6 +73,8 @@ pub struct AblySession {
     rate: Rate,
     /// Successors that wait for what is in flight. Rarely any.
     claims: Vec<fanfare_engine::ClaimId>,
+    /// Of a client whose token limits how fast it publishes.
+    rates: Option<Box<token_rate::Rates>>,
     idle_interval: Option<Duration>,
     remain_present_for: Option<Duration>,
     /// Numbers attachments, syncs and whatever else needs a number of its own.
@@ -81,6 +84,7 @@ pub struct AblySession {
     echo: bool,
     heartbeats: bool,
     secure: bool,
+    country: Option<CountryCode>,
     bad_frames: u8,
 }
 
@@ -109,6 +113,7 @@ impl AblySession {
             timers: Timers::default(),
             rate: Rate::default(),
             claims: Vec::new(),
+            rates: None,
             idle_interval: params.idle_interval,
             remain_present_for: params.remain_present_for,
             sequence: 0,
@@ -117,6 +122,7 @@ impl AblySession {
             echo: params.echo,
             heartbeats: params.heartbeats,
             secure: request.secure,
+            country: request.country,
             bad_frames: 0,
         }
     }
@@ -196,11 +202,13 @@ impl AblySession {
     /// The msgSerial of a message that is to be acknowledged and was not seen before. One that was is answered
     /// here, with what it was answered before.
     fn new_serial(&mut self, frame: &ProtocolMessage<'_>, out: &mut Outputs) -> Option<i64> {
-        let serial = frame.msg_serial.unwrap_or(0);
-        if serial < 0 {
-            self.bad_frame(&error::bad_request("a msgSerial is not negative"), out);
+        // Every SDK sends one, a zero too. Without it there is nothing to acknowledge by, and a repeat would not be
+        // known for one.
+        let Some(serial) = frame.msg_serial.filter(|serial| *serial >= 0) else {
+            let what = "what is to be acknowledged needs a msgSerial, 0 or greater";
+            self.bad_frame(&error::bad_request(what), out);
             return None;
-        }
+        };
         if self.acks.receive(serial) {
             return Some(serial);
         }
@@ -341,7 +349,9 @@ impl Session for AblySession {
                 self.settle(token as i64, Outcome::from(result), out);
             }
             Event::Gap { attachment, serial } => self.gap(attachment, &serial, out),
-            Event::Occupancy { attachment, occupancy } => self.occupancy(attachment, &occupancy, out),
+            Event::Occupancy { attachment, occupancy, serial } => {
+                self.occupancy(attachment, &occupancy, serial.as_ref(), out);
+            }
             Event::Members { attachment, members } => self.members(attachment, &members, out),
             Event::ClaimRequested { claim, request } => self.claim_requested(claim, request, out),
             Event::Claimed(state) => self.claimed(state, out),
@@ -373,6 +383,14 @@ impl Session for AblySession {
 
     fn connection_id(&self) -> Option<&ConnectionId> {
         self.connection.as_ref()
+    }
+
+    fn country(&self) -> Option<CountryCode> {
+        self.country
+    }
+
+    fn client_id(&self) -> Option<&fanfare_model::ClientId> {
+        self.identity.client.client_id()
     }
 
     fn prove(&self, secret: &str) -> Option<fanfare_model::ClientIdRule> {

@@ -28,7 +28,9 @@ impl Rate {
         let cost = Duration::from_secs(1) * items / per_second.get();
         let from = self.used_until.max(now);
         if from > now && from + cost > now + BURST {
-            return Err(error::too_fast(format!("{per_second} messages a second are allowed; please retry")));
+            return Err(error::publish_rate_exceeded(format!(
+                "{per_second} messages a second are allowed; please retry"
+            )));
         }
         self.used_until = from + cost;
         Ok(())

@@ -7,8 +7,8 @@ mod lifecycle;
 mod members;
 mod publish;
 mod tail;
+mod watch;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use fanfare_model::{ChannelKey, Epoch, ErrorInfo, Now, Stamp, error};
@@ -17,9 +17,12 @@ use fanfare_store::StoreError;
 use crate::handle::ChannelStatus;
 use crate::ids::WorkerId;
 use crate::mail::{Mail, MembersTo, TailSnapshot};
+use crate::map::Map;
 use crate::session::Roles;
 use crate::shared::{self, Shared};
+use crate::watch::Watches;
 
+pub(crate) use attach::Fetched;
 use channel::Channel;
 pub(crate) use channel::hears;
 
@@ -62,10 +65,16 @@ pub(crate) struct Owner {
     me: WorkerId,
     shared: Arc<Shared>,
     now: Now,
-    channels: HashMap<ChannelKey, Channel>,
+    channels: Map<ChannelKey, Channel>,
     /// Channels with something staged, in the order of their first publish of the turn.
     dirty: Vec<ChannelKey>,
     occupancy_dirty: Vec<ChannelKey>,
+    /// No channel that was forgotten gave out a stamp after this one: the clock may be set back, and a
+    /// channel that comes again must not repeat them.
+    floor: Stamp,
+    watches: Watches,
+    /// Messages made for watchers, for their ids.
+    narrated: u64,
     /// Mail to this worker itself, in order.
     pub(crate) local: Vec<Mail>,
 }
@@ -76,9 +85,12 @@ impl Owner {
             me,
             shared,
             now: Now::default(),
-            channels: HashMap::new(),
+            channels: Map::default(),
             dirty: Vec::new(),
             occupancy_dirty: Vec::new(),
+            floor: Stamp(0),
+            watches: Watches::default(),
+            narrated: 0,
             local: Vec::new(),
         }
     }
@@ -104,6 +116,7 @@ impl Owner {
             Mail::Erase { app, channel, client, reply } => {
                 reply(self.erase(&app, channel.as_ref(), client.as_ref()))
             }
+            Mail::Watch { channel, narrator } => self.watch(channel, narrator),
             Mail::Channels { app, prefix, reply } => reply(self.list(&app, &prefix)),
             other => return Some(other),
         }
@@ -132,6 +145,9 @@ impl Owner {
         if !self.channels.contains_key(key) {
             let app = self.shared.directory.app(&key.app)?;
             self.open(key.clone(), app);
+        }
+        if self.channels.get(key).is_some_and(|channel| channel.unloaded) {
+            self.load_again(key);
         }
         self.channels.get_mut(key)
     }

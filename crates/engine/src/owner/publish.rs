@@ -39,7 +39,9 @@ impl Owner {
         };
         let idempotent = draft.idempotent;
         let record = record(*draft, channel.next_stamp(now), now.wall);
-        self.stage(&key, record, origin, idempotent);
+        if channel.stage(record, origin, idempotent, now) {
+            self.dirty.push(key);
+        }
     }
 
     pub(super) fn presence(&mut self, key: ChannelKey, events: Vec<PresenceEvent>, origin: Origin) {
@@ -89,11 +91,8 @@ impl Owner {
     }
 
     fn stage(&mut self, key: &ChannelKey, record: Record, origin: Origin, idempotent: bool) {
-        let Some(channel) = self.channels.get_mut(key) else { return };
-        channel.used_at = self.now.mono;
-        channel.staged.push(Staged { record: Arc::new(record), origin, idempotent });
-        if !channel.dirty {
-            channel.dirty = true;
+        let now = self.now;
+        if self.channels.get_mut(key).is_some_and(|channel| channel.stage(record, origin, idempotent, now)) {
             self.dirty.push(key.clone());
         }
     }
@@ -158,6 +157,7 @@ impl Owner {
                 channel.tail.push(record.clone());
             }
             bytes += record.size() as u64;
+            channel.traffic.published(&record, &staged.origin);
             answers.push((staged.origin, published));
             records.push(record);
         }
@@ -168,6 +168,7 @@ impl Owner {
         let counters = &self.shared.counters;
         shared::add(&counters.published, records.len() as u64);
         shared::add(&counters.published_bytes, bytes);
+        self.activity_changed(key);
         self.deliver(key, records);
         for (origin, published) in answers {
             self.answer(origin, Ok(published));

@@ -7,7 +7,7 @@ mod sessions;
 mod tests;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +20,7 @@ use crate::handle::Engine;
 use crate::hub::{FannedOut, Hub};
 use crate::ids::{SessionId, SessionRef, WorkerId};
 use crate::mail::Mail;
+use crate::map::Map;
 use crate::owner::Owner;
 use crate::session::{Event, Outputs, Session};
 use crate::shared::{self, EngineConfig, Shared};
@@ -47,7 +48,7 @@ pub struct Worker {
     hub: Hub,
     sessions: Slab<Entry>,
     generation: u32,
-    connections: HashMap<ConnectionId, SessionId>,
+    connections: Map<ConnectionId, SessionId>,
     timers: BinaryHeap<Reverse<(Duration, u32, u32)>>,
     tended_at: Duration,
     outputs: Outputs,
@@ -118,6 +119,7 @@ impl Worker {
             return;
         }
         self.detach_all(id);
+        self.count_out(id);
         self.run(id, |session, out| session.on_transport_lost(out));
         self.settle();
     }
@@ -209,6 +211,9 @@ impl Worker {
         }
         if now.mono.saturating_sub(self.tended_at) >= TEND_INTERVAL {
             self.tended_at = now.mono;
+            self.hand_over_counts();
+            let directory = &self.shared.directory;
+            self.shared.telemeter.tend(now.wall, |app| directory.app(app).is_some());
             self.owner.tend();
             self.settle();
         }
@@ -258,8 +263,8 @@ impl Worker {
             Mail::Attached(attached) => self.attached(*attached),
             Mail::Answered { to, token, result } => self.answered(to.session, token, result),
             Mail::OccupancyChanged { channel, occupancy } => {
-                for (id, attachment) in self.hub.occupancy_watchers(&channel) {
-                    self.events.push_back((id, Event::Occupancy { attachment, occupancy }));
+                for (id, attachment, serial) in self.hub.occupancy_watchers(&channel) {
+                    self.events.push_back((id, Event::Occupancy { attachment, occupancy, serial }));
                 }
             }
             Mail::MembersAre { to, attachment, members } => {
@@ -280,6 +285,10 @@ impl Worker {
                 self.tell(|_| true, || Event::Reconfigured);
             }
             Mail::Drain => self.tell(|_| true, || Event::Drain),
+            Mail::Telemetry { reply } => {
+                self.hand_over_counts();
+                reply(());
+            }
             // Everything else was the owner's.
             _ => debug_assert!(false, "mail for nobody"),
         }
@@ -318,6 +327,11 @@ impl Worker {
         }
     }
 
+    fn hand_over_counts(&mut self) {
+        let traffic = self.owner.take_traffic();
+        self.shared.telemeter.add(self.now.wall, &traffic, &mut self.hub.meters);
+    }
+
     fn count(&mut self) {
         let counters = &self.shared.counters;
         shared::add(&counters.delivered, std::mem::take(&mut self.hub.delivered));
@@ -350,7 +364,7 @@ impl WorkerSeed {
             hub: Hub::default(),
             sessions: Slab::new(),
             generation: 0,
-            connections: HashMap::new(),
+            connections: Map::default(),
             timers: BinaryHeap::new(),
             tended_at: Duration::ZERO,
             outputs: Outputs::new(),

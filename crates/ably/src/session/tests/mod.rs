@@ -98,6 +98,7 @@ impl World {
             query,
             headers: AuthHeaders::default(),
             secure: false,
+            country: None,
             worker: WorkerId(worker),
             now,
         };
@@ -239,6 +240,7 @@ impl Client {
             }
             Command::WantFlush => json!("flush"),
             Command::Close { code, .. } => json!({"close": code}),
+            Command::Inbound { messages, bytes } => json!({"inbound": [messages, bytes]}),
             Command::End => json!("end"),
         })
     }
