@@ -6,7 +6,7 @@ PUBSUB := tests/realtime-pubsub
 BIN := $(CURDIR)/target/release/fanfare
 export FANFARE_BIN := $(BIN)
 
-.PHONY: help run test setup build lint deny fuzz-build fmt unit house js abuse py pubsub crash test-crash test-autobahn bench
+.PHONY: help run test setup build lint deny fuzz-build fmt unit house js abuse py pubsub faults test-faults crash test-crash test-autobahn bench
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -20,7 +20,7 @@ build: setup
 run: build ## Start a development server on 127.0.0.1:8080
 	$(BIN) serve --dev --listen 127.0.0.1:8080 --data fanfare-data
 
-test: setup lint house unit build js abuse py pubsub crash ## Run every test
+test: setup lint house unit build js abuse py pubsub faults crash ## Run every test
 
 lint:
 	cargo fmt --all --check
@@ -56,6 +56,12 @@ pubsub: build
 	cd $(PUBSUB) && npm ci --no-audit --no-fund && npm test
 	test -x $(PUBSUB)/py/.venv/bin/pytest || { python3 -m venv $(PUBSUB)/py/.venv && $(PUBSUB)/py/.venv/bin/pip install -q -r $(PUBSUB)/py/requirements.txt; }
 	cd $(PUBSUB)/py && .venv/bin/pytest -q
+
+faults: build
+	cd tests/faults && npm test
+
+test-faults: build ## Failing syncs, full disks, flipped bits, jumping clocks and power cuts, at length (hours)
+	cd tests/faults && npm run long
 
 crash: build
 	cd tests/crash && CYCLES=10 npm test

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# Autobahn's fuzzing client against crates/ws/examples/echo.rs.
+# Autobahn's fuzzing client against the codec alone (crates/ws/examples/echo.rs) and against the server's own sockets
+# (crates/gateway/examples/echo.rs).
 #
-#   tests/autobahn/run.sh            all cases (about 500; some minutes)
+#   tests/autobahn/run.sh            all cases against both (about 500 each; some minutes)
+#   SUBJECTS=fanfare-gateway tests/autobahn/run.sh
 #   CASES='["6.*","7.*"]' tests/autobahn/run.sh
 #
 # The suite exists for Python 2.7 only (25.10.1 installs on Python 3, and does not start there), so 0.8.2 is
@@ -14,6 +16,7 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 work=${AUTOBAHN_DIR:-$root/.cache/autobahn}
 port=${PORT:-9001}
 cases=${CASES:-'["*"]'}
+subjects=${SUBJECTS:-fanfare-ws fanfare-gateway}
 
 skip() {
     echo "test-autobahn: SKIPPED: $1" >&2
@@ -50,16 +53,31 @@ install() {
 [[ -e $work/installed ]] || install
 
 cd "$root"
-cargo build --release -p fanfare-ws --example echo
 target=$(cargo metadata --no-deps --format-version 1 | python3 -c 'import json,sys; print(json.load(sys.stdin)["target_directory"])')
-"$target/release/examples/echo" "$port" 2>"$work/echo.log" &
-server=$!
-trap 'kill "$server" 2>/dev/null || true' EXIT
+server=
+trap '[[ -z $server ]] || kill "$server" 2>/dev/null || true' EXIT
 
-sed -e "s#@OUTDIR@#$work/reports#" -e "s#@PORT@#$port#" -e "s#@CASES@#$cases#" \
-    "$root/tests/autobahn/fuzzingclient.json" >"$work/spec.json"
+# One crate's echo, all cases.
+run() {
+    local crate=$1
+    cargo build --release -p "$crate" --example echo || return 1
+    "$target/release/examples/echo" "$port" 2>"$work/$crate.log" &
+    server=$!
+    sed -e "s#@OUTDIR@#$work/reports/$crate#" -e "s#@PORT@#$port#" -e "s#@CASES@#$cases#" -e "s#@AGENT@#$crate#" \
+        "$root/tests/autobahn/fuzzingclient.json" >"$work/spec.json"
+    # The client leaves its own log and a cache in the working directory.
+    (cd "$work" && "$work/py27/bin/wstest" -m fuzzingclient -s "$work/spec.json" >"$work/wstest.log" 2>&1) ||
+        { tail -20 "$work/wstest.log" >&2; return 1; }
+    kill "$server"
+    wait "$server" 2>/dev/null || true
+    server=
+    echo -n "$crate: "
+    python3 "$root/tests/autobahn/verdict.py" "$work/reports/$crate/index.json"
+}
+
 rm -rf "$work/reports"
-# The client leaves its own log and a cache in the working directory.
-(cd "$work" && "$work/py27/bin/wstest" -m fuzzingclient -s "$work/spec.json" >"$work/wstest.log" 2>&1) ||
-    { tail -20 "$work/wstest.log" >&2; exit 1; }
-python3 "$root/tests/autobahn/verdict.py" "$work/reports/index.json"
+verdict=0
+for crate in $subjects; do
+    run "$crate" || verdict=1
+done
+exit "$verdict"

@@ -26,10 +26,15 @@ process.on('exit', () => {
 // A test runner that loses patience sends a signal: end through the handler above, so that no server is left behind.
 for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => process.exit(1));
 
+const temporary = new Set();
+process.on('exit', () => {
+  for (const dir of temporary) fs.rmSync(dir, { recursive: true, force: true });
+});
+
 /** A directory of this run's own, removed when the process ends. */
 export function temporaryDirectory() {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'fanfare-test-'));
-  process.on('exit', () => fs.rmSync(dir, { recursive: true, force: true }));
+  temporary.add(dir);
   return dir;
 }
 
@@ -45,13 +50,14 @@ export async function freePort() {
 export class Server {
   /**
    * Starts a server and resolves when it accepts connections.
-   * `files` is how many files it may have open; the system's own limit when left out.
-   * @param {{dir?: string, port?: number, args?: string[], env?: object, readyMs?: number, files?: number}} how
+   * `files` is how many files it may have open; the system's own limit when left out. `under` is a command that runs it.
+   * @param {{dir?: string, port?: number, args?: string[], env?: object, readyMs?: number, files?: number, under?: string[]}} how
    */
-  static async start({ dir = temporaryDirectory(), port = 0, args = [], env = {}, readyMs = 20_000, files } = {}) {
+  static async start({ dir = temporaryDirectory(), port = 0, args = [], env = {}, readyMs = 20_000, files, under = [] } = {}) {
     if (!fs.existsSync(binary)) throw new Error(`no server at ${binary}: build it, or set FANFARE_BIN`);
     const argv = ['serve', '--dev', '--listen', `127.0.0.1:${port}`, '--data', dir, '--json', ...args, ...extraArgs];
-    const [program, all] = files ? ['sh', ['-c', `ulimit -n ${files}; exec "$@"`, 'sh', binary, ...argv]] : [binary, argv];
+    const shell = files ? ['sh', '-c', `ulimit -n ${files}; exec "$@"`, 'sh'] : [];
+    const [program, ...all] = [...shell, ...under, binary, ...argv];
     const child = spawn(program, all, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } });
     running.add(child);
     const server = new Server(child, dir);

@@ -50,6 +50,14 @@ impl Address {
     }
 }
 
+/// Who connects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Peer {
+    Client,
+    /// Many clients come from its one address: only the server's own limit holds for it.
+    TrustedProxy,
+}
+
 #[derive(Debug)]
 pub(crate) struct Admission {
     connections_max: u32,
@@ -80,7 +88,7 @@ impl Admission {
         })
     }
 
-    pub(crate) fn admit(self: &Arc<Self>, ip: IpAddr) -> Result<(Seat, Handshake), Refused> {
+    pub(crate) fn admit(self: &Arc<Self>, ip: IpAddr, peer: Peer) -> Result<(Seat, Handshake), Refused> {
         let address = Address::of(ip);
         let mut state = self.state.lock();
         if state.total >= self.connections_max {
@@ -88,10 +96,11 @@ impl Admission {
         }
         let counts = state.addresses.entry(address).or_default();
         // A new entry is refused only where a limit is 0, which the configuration does not allow.
-        if counts.connections >= self.per_address_max {
+        let limited = peer == Peer::Client;
+        if limited && counts.connections >= self.per_address_max {
             return Err(Refused::AddressConnections);
         }
-        if counts.handshakes >= self.handshakes_max {
+        if limited && counts.handshakes >= self.handshakes_max {
             return Err(Refused::AddressHandshakes);
         }
         counts.connections += 1;
@@ -161,34 +170,49 @@ mod tests {
     fn each_limit_holds_and_gives_back() {
         let admission = admission(5, 3, 2);
         let one = ip("192.0.2.1");
-        let (first, shaking) = admission.admit(one).unwrap();
-        let (_second, _shaking) = admission.admit(one).unwrap();
-        assert_eq!(admission.admit(one).unwrap_err(), Refused::AddressHandshakes);
+        let (first, shaking) = admission.admit(one, Peer::Client).unwrap();
+        let (_second, _shaking) = admission.admit(one, Peer::Client).unwrap();
+        assert_eq!(admission.admit(one, Peer::Client).unwrap_err(), Refused::AddressHandshakes);
         drop(shaking);
-        let (_third, shaking) = admission.admit(one).unwrap();
+        let (_third, shaking) = admission.admit(one, Peer::Client).unwrap();
         drop(shaking);
-        assert_eq!(admission.admit(one).unwrap_err(), Refused::AddressConnections);
-        let _others: Vec<_> = ["192.0.2.2", "192.0.2.3"].map(|o| admission.admit(ip(o)).unwrap()).into();
-        assert_eq!(admission.admit(ip("192.0.2.4")).unwrap_err(), Refused::ServerFull);
+        assert_eq!(admission.admit(one, Peer::Client).unwrap_err(), Refused::AddressConnections);
+        let _others: Vec<_> =
+            ["192.0.2.2", "192.0.2.3"].map(|o| admission.admit(ip(o), Peer::Client).unwrap()).into();
+        assert_eq!(admission.admit(ip("192.0.2.4"), Peer::Client).unwrap_err(), Refused::ServerFull);
         drop(first);
-        admission.admit(one).unwrap();
+        admission.admit(one, Peer::Client).unwrap();
     }
 
     #[test]
     fn an_ipv6_network_is_one_address_and_a_mapped_one_is_ipv4() {
         let admission = admission(100, 1, 1);
-        let _a = admission.admit(ip("2001:db8::1")).unwrap();
-        assert_eq!(admission.admit(ip("2001:db8::ffff:2")).unwrap_err(), Refused::AddressConnections);
-        let _b = admission.admit(ip("2001:db8:0:1::1")).unwrap();
-        let _c = admission.admit(ip("192.0.2.1")).unwrap();
-        assert_eq!(admission.admit(ip("::ffff:192.0.2.1")).unwrap_err(), Refused::AddressConnections);
+        let _a = admission.admit(ip("2001:db8::1"), Peer::Client).unwrap();
+        assert_eq!(
+            admission.admit(ip("2001:db8::ffff:2"), Peer::Client).unwrap_err(),
+            Refused::AddressConnections
+        );
+        let _b = admission.admit(ip("2001:db8:0:1::1"), Peer::Client).unwrap();
+        let _c = admission.admit(ip("192.0.2.1"), Peer::Client).unwrap();
+        assert_eq!(
+            admission.admit(ip("::ffff:192.0.2.1"), Peer::Client).unwrap_err(),
+            Refused::AddressConnections
+        );
+    }
+
+    #[test]
+    fn a_trusted_proxy_has_no_share_of_its_own() {
+        let admission = admission(4, 1, 1);
+        let proxy = ip("192.0.2.1");
+        let _taken: Vec<_> = (0..4).map(|_| admission.admit(proxy, Peer::TrustedProxy).unwrap()).collect();
+        assert_eq!(admission.admit(proxy, Peer::TrustedProxy).unwrap_err(), Refused::ServerFull);
     }
 
     #[test]
     fn nothing_is_kept_of_who_left() {
         let admission = admission(100, 10, 10);
         for last in 0..50 {
-            let (seat, handshake) = admission.admit(IpAddr::from([192, 0, 2, last])).unwrap();
+            let (seat, handshake) = admission.admit(IpAddr::from([192, 0, 2, last]), Peer::Client).unwrap();
             // Either may go first.
             if last % 2 == 0 {
                 drop(seat);

@@ -27,6 +27,8 @@ const SLICES_MAX: usize = 64;
 const READS_PER_POLL: usize = 4;
 /// With more than this queued nothing more is read: answers are bounded by what the peer takes.
 const QUEUE_READ_MAX: usize = 256;
+/// Pings of one read that are answered each.
+const PONGS_PER_READ: usize = 16;
 /// A queue that grew larger gives its memory back when it is empty.
 const QUEUE_KEEP: usize = 8;
 
@@ -183,7 +185,9 @@ impl Task {
         let now = core.now();
         self.connection.read_at.set(now.mono);
         let mut scratch = core.scratch.borrow_mut();
-        // Only the latest ping of a read is answered, as RFC 6455 5.5.3 allows: a flood costs nothing.
+        // Past the first few of a read only the latest ping is answered, as RFC 6455 5.5.3 allows: a flood
+        // costs nothing.
+        let mut pings = 0;
         let mut ping: Option<Vec<u8>> = None;
         loop {
             let event = match self.decoder.next(&mut bytes, &mut scratch) {
@@ -199,7 +203,13 @@ impl Task {
                 Event::Binary(bytes) => core.worker.borrow_mut().binary(self.session, bytes, now),
                 Event::Ping(payload) => {
                     self.connection.control_frames.set(self.connection.control_frames.get() + 1);
-                    ping = Some(payload.to_vec());
+                    pings += 1;
+                    if pings <= PONGS_PER_READ {
+                        // Before the answers to what came after it.
+                        self.connection.pong(payload);
+                    } else {
+                        ping = Some(payload.to_vec());
+                    }
                     Flow::Read
                 }
                 Event::Pong(_) => Flow::Read,

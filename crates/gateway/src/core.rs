@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::task::LocalSet;
 
-use crate::admission::{Handshake, Seat};
+use crate::admission::{Handshake, Peer, Refused, Seat};
 use crate::connection::Connection;
 use crate::framing::WsFraming;
 use crate::refusal::Desk;
@@ -178,7 +178,7 @@ async fn accept(core: Rc<Core>, listener: Listener, mut stopped: watch::Receiver
         };
         match accepted {
             Ok(_) if core.setup.draining.load(Ordering::Relaxed) => {}
-            Ok((stream, peer)) => match core.setup.admission.admit(peer.ip()) {
+            Ok((stream, peer)) => match admit(&core, peer.ip()) {
                 Ok(admitted) => {
                     let _ = stream.set_nodelay(true);
                     tokio::task::spawn_local(handshake(
@@ -209,6 +209,11 @@ async fn accept(core: Rc<Core>, listener: Listener, mut stopped: watch::Receiver
             }
         }
     }
+}
+
+fn admit(core: &Core, ip: IpAddr) -> Result<(Seat, Handshake), Refused> {
+    let proxy = core.setup.trusted_proxies.trusts(ip.to_canonical());
+    core.setup.admission.admit(ip, if proxy { Peer::TrustedProxy } else { Peer::Client })
 }
 
 async fn handshake(

@@ -101,7 +101,24 @@ fn open_store(data: &Path, unsafe_no_sync: bool) -> anyhow::Result<Arc<dyn Backe
         tracing::warn!("acknowledged messages WILL be lost on a crash: the disk is not synced");
         options.sync = SyncPolicy::Never;
     }
-    Ok(Arc::new(Disk::open(options)?))
+    let path = options.path.display().to_string();
+    std::panic::set_hook(Box::new(move |panic| damaged(&path, panic)));
+    let opened = Disk::open(options);
+    let _ = std::panic::take_hook();
+    Ok(Arc::new(opened?))
+}
+
+/// Some damage makes the store's engine panic, and then again while it cleans up, which ends the process
+/// at once: what is wrong has to be said here, in the first panic, or it is never said.
+fn damaged(path: &str, panic: &std::panic::PanicHookInfo<'_>) {
+    static SAID: std::sync::Once = std::sync::Once::new();
+    SAID.call_once(|| {
+        let what = panic.payload_as_str().unwrap_or("for no known reason");
+        #[allow(clippy::print_stderr)]
+        {
+            eprintln!("fanfare: {path} is damaged, its engine panicked: {}", what.replace('\n', " "));
+        }
+    });
 }
 
 /// The engine's directory, and what Realtime Pub/Sub knows of apps besides.

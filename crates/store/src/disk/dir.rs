@@ -4,6 +4,7 @@
 //! LOCK     held by the process that has the store open
 //! EPOCH    ten random characters, made once: the name of this log's life
 //! FORMAT   the version of everything here; written last, so that it marks a finished creation
+//! CREATING there from before log/ is made until FORMAT is written
 //! log/     the key-value engine's
 //! ```
 
@@ -17,6 +18,7 @@ use fanfare_model::Epoch;
 /// What this version writes, and the newest that it reads.
 const FORMAT: u32 = 1;
 const FORMAT_PREFIX: &str = "fanfare-store ";
+const CREATING: &str = "CREATING";
 const EPOCH_CHARS: u32 = 10;
 
 /// Why a data directory was not opened.
@@ -54,6 +56,9 @@ impl Dir {
         fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(io)?;
         let lock = lock(path)?;
         let finished = check_format(path)?;
+        if !finished {
+            begin(path)?;
+        }
         let epoch = match (read(path, "EPOCH")?, finished) {
             (Some(text), _) => {
                 Epoch::parse(text.trim()).ok_or_else(|| damaged(path, "EPOCH is not valid"))?
@@ -70,10 +75,15 @@ impl Dir {
 
     /// To be called when everything else is in place.
     pub(super) fn finish(&self) -> Result<(), OpenError> {
-        if check_format(&self.path)? {
-            return Ok(());
+        if !check_format(&self.path)? {
+            write(&self.path, "FORMAT", &format!("{FORMAT_PREFIX}{FORMAT}\n"))?;
         }
-        write(&self.path, "FORMAT", &format!("{FORMAT_PREFIX}{FORMAT}\n"))
+        match fs::remove_file(self.path.join(CREATING)) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(OpenError::Io { path: self.path.join(CREATING), source })
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -101,6 +111,20 @@ fn check_format(path: &Path) -> Result<bool, OpenError> {
         FORMAT => Ok(true),
         found if found > FORMAT => Err(OpenError::Newer { path: path.to_owned(), found }),
         found => Err(damaged(path, format!("there never was a format {found}"))),
+    }
+}
+
+/// A creation, or one that was cut short and is begun anew: what the engine made halfway it cannot open.
+/// Nothing was acknowledged before a creation was finished. A log without the mark is never touched.
+fn begin(path: &Path) -> Result<(), OpenError> {
+    let log = path.join("log");
+    let io = |source| OpenError::Io { path: log.clone(), source };
+    let there = log.try_exists().map_err(io)?;
+    let creating = path.join(CREATING).try_exists().map_err(io)?;
+    match (creating, there) {
+        (true, true) => fs::remove_dir_all(&log).map_err(io),
+        (false, false) => write(path, CREATING, ""),
+        (true, false) | (false, true) => Ok(()),
     }
 }
 
@@ -164,6 +188,38 @@ mod tests {
         drop(dir);
         assert_eq!(Dir::open(&path).unwrap().epoch, epoch);
         assert_ne!(Dir::open(&temporary.path().join("b")).unwrap().epoch, epoch);
+    }
+
+    #[test]
+    fn a_creation_that_was_cut_short_is_begun_anew_and_a_finished_one_never() {
+        let temporary = tempfile::tempdir().unwrap();
+        let path = temporary.path();
+        drop(Dir::open(path).unwrap());
+        let half = path.join("log/half");
+        let make_half = || {
+            fs::create_dir_all(path.join("log")).unwrap();
+            fs::write(&half, "x").unwrap();
+        };
+        make_half();
+        let dir = Dir::open(path).unwrap();
+        assert!(!half.exists());
+        make_half();
+        dir.finish().unwrap();
+        drop(dir);
+        assert!(!path.join(CREATING).exists());
+        drop(Dir::open(path).unwrap());
+        assert!(half.exists(), "it is whole now");
+        // As a crash between the two last steps would leave it.
+        fs::write(path.join(CREATING), "").unwrap();
+        let dir = Dir::open(path).unwrap();
+        assert!(half.exists(), "FORMAT says that it was finished");
+        dir.finish().unwrap();
+        drop(dir);
+        assert!(!path.join(CREATING).exists());
+        // Somebody lost a file: that is no reason to lose the rest.
+        fs::remove_file(path.join("FORMAT")).unwrap();
+        drop(Dir::open(path).unwrap());
+        assert!(half.exists());
     }
 
     #[test]

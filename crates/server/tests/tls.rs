@@ -1,8 +1,10 @@
-//! The command line against a server with TLS: whom it trusts, and whom not.
+//! TLS: whom the command line trusts, and whom not; and handshakes that nobody finishes.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
@@ -30,11 +32,14 @@ struct Server {
 }
 
 impl Server {
-    fn start(dir: &Path) -> Self {
+    fn start(dir: &Path, transport: &str) -> Self {
+        let config = dir.join("fanfare.toml");
+        std::fs::write(&config, format!("[transport]\n{transport}")).unwrap();
         let mut process = Command::new(PROGRAM)
             .args(["serve", "--dev", "--json", "--tls-listen", "127.0.0.1:0", "--workers", "1"])
             .args(["--tls-cert".as_ref(), dir.join("cert.pem").as_os_str()])
             .args(["--tls-key".as_ref(), dir.join("key.pem").as_os_str()])
+            .args(["--config".as_ref(), config.as_os_str()])
             .args(["--data".as_ref(), dir.join("data").as_os_str()])
             .stdout(Stdio::piped())
             .spawn()
@@ -71,7 +76,7 @@ fn it_speaks_tls_with_whom_it_trusts_and_with_nobody_else() {
     let dir = tempfile::tempdir().unwrap();
     let other = authority(dir.path(), "other.pem");
     let ours = authority(dir.path(), "ours.pem");
-    let server = Server::start(dir.path());
+    let server = Server::start(dir.path(), "");
     let run = |scheme, host, args: &[&str], ca: Option<&Path>| {
         let mut command = server.command(scheme, host, args);
         if let Some(ca) = ca {
@@ -108,4 +113,31 @@ fn it_speaks_tls_with_whom_it_trusts_and_with_nobody_else() {
     assert!(!done && errors.contains("none.pem"), "{errors}");
     let (_, history, _) = run("https", "localhost", &["history", "persisted:x"], Some(&ours));
     assert_eq!(history.lines().count(), 2, "nothing was published to a server that is not trusted");
+}
+
+/// How long the server keeps a socket on which nothing more is said.
+fn kept_for(mut socket: TcpStream) -> Duration {
+    let from = Instant::now();
+    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let _ = socket.read(&mut [0; 64]);
+    from.elapsed()
+}
+
+#[test]
+fn a_handshake_that_nobody_finishes_ends_and_too_many_are_not_begun() {
+    let dir = tempfile::tempdir().unwrap();
+    let ours = authority(dir.path(), "ours.pem");
+    let server = Server::start(dir.path(), "handshake_timeout_seconds = 2\nhandshakes_per_address_max = 3");
+    let connect = || TcpStream::connect(("127.0.0.1", server.port as u16)).unwrap();
+    let silent = [connect(), connect(), connect()];
+    std::thread::sleep(Duration::from_millis(200));
+    let refused = kept_for(connect());
+    assert!(refused < Duration::from_secs(1), "closed at once, without a handshake: {refused:?}");
+    for socket in silent {
+        let kept = kept_for(socket);
+        assert!(kept < Duration::from_secs(4), "{kept:?}");
+    }
+    let mut client = server.command("https", "localhost", &["publish", "x", "hello"]);
+    let (done, _, errors) = text(&client.arg("--ca-file").arg(&ours).output().unwrap());
+    assert!(done, "{errors}");
 }
