@@ -13,6 +13,7 @@ use fanfare_engine::{Blocking, Framing, Worker, WorkerSeed};
 use fanfare_model::Now;
 use fanfare_ws::{DeflateParams, Scratch, WindowBits};
 use slab::Slab;
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::task::LocalSet;
@@ -26,6 +27,9 @@ use crate::{Listener, Setup, TlsSource, http, metrics};
 
 /// All connections of a worker read into this one buffer, one after the other.
 const READ_BUFFER_BYTES: usize = 64 * 1024;
+/// What the kernel queues for a peer that does not read; without a bound it is megabytes for each. The
+/// window for what is on its way still grows as the path needs.
+const UNSENT_BYTES_MAX: u32 = 128 * 1024;
 /// How often silent connections are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// When the process has no file descriptors left, accepting waits so long before it tries again.
@@ -169,6 +173,10 @@ async fn accept(core: Rc<Core>, listener: Listener, mut stopped: watch::Receiver
         Ok(socket) => socket,
         Err(failure) => return tracing::error!(%failure, "a listener could not start"),
     };
+    // Connections inherit it.
+    if let Err(failure) = SockRef::from(&socket).set_tcp_notsent_lowat(UNSENT_BYTES_MAX) {
+        tracing::warn!(%failure, "the kernel's queues are not bounded");
+    }
     let refusals = Desk::default();
     let mut warned: Option<Instant> = None;
     loop {
