@@ -17,9 +17,10 @@ ALLOWED = {
     "fanfare-ably": {"fanfare-engine", "fanfare-store", "fanfare-model"},
     "fanfare-realtime-pubsub": {"fanfare-engine", "fanfare-model"},
     "fanfare-gateway": {"fanfare-engine", "fanfare-store", "fanfare-model", "fanfare-ws"},
+    "fanfare-egress": {"fanfare-model"},
     "fanfare-bench": set(),
-    "fanfare": {"fanfare-ably", "fanfare-bench", "fanfare-engine", "fanfare-gateway", "fanfare-model",
-                "fanfare-realtime-pubsub", "fanfare-store", "fanfare-ws"},
+    "fanfare": {"fanfare-ably", "fanfare-bench", "fanfare-egress", "fanfare-engine", "fanfare-gateway",
+                "fanfare-model", "fanfare-realtime-pubsub", "fanfare-store", "fanfare-ws"},
 }
 
 

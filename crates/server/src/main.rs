@@ -11,6 +11,7 @@ mod client;
 mod config;
 mod dev;
 mod logging;
+mod outgoing;
 mod realtime_pubsub;
 mod serve;
 mod tls;

@@ -18,6 +18,7 @@ use serde_json::json;
 use crate::args::ServeArgs;
 use crate::config::{Config, say};
 use crate::dev::{self, Bearer, DevApp};
+use crate::outgoing::Outgoing;
 use crate::tls::Certificates;
 use crate::{ably, logging, realtime_pubsub};
 
@@ -42,8 +43,8 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<()> {
     let store = open_store(&data, args.unsafe_no_sync)?;
     let dev = args.dev.then(|| DevApp::open(&data)).transpose()?;
     let directory = Arc::new(Directory::default());
-    let topics = Arc::new(Apps::default());
-    fill((&directory, &topics), &config, dev.as_ref())?;
+    let topics = Topics { apps: Arc::default(), outgoing: Outgoing::start(&config)? };
+    fill(&directory, &topics, &config, dev.as_ref())?;
     let certificates = match (&config.server.tls_cert, &config.server.tls_key) {
         (Some(cert), Some(key)) => Some(Certificates::load(cert.clone(), key.clone())?),
         _ => None,
@@ -76,7 +77,7 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<()> {
         },
         |engine, clock| {
             let ably = ably::protocols(engine, *clock, &setup);
-            realtime_pubsub::beside(ably, engine, *clock, topics.clone())
+            realtime_pubsub::beside(ably, engine, *clock, topics.apps.clone(), topics.outgoing.backends())
         },
     )?;
     let dev = dev.as_ref();
@@ -84,6 +85,7 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<()> {
     let ended = until_told(args, &gateway, &*store, &topics, certificates.as_deref(), dev);
     tracing::info!("draining: clients are told to reconnect");
     gateway.drain(DRAIN_TIMEOUT);
+    topics.outgoing.close(DRAIN_TIMEOUT);
     store.close();
     ended
 }
@@ -97,19 +99,26 @@ fn open_store(data: &Path, unsafe_no_sync: bool) -> anyhow::Result<Arc<dyn Backe
     Ok(Arc::new(Disk::open(options)?))
 }
 
-/// The engine's directory, and what Realtime Pub/Sub knows of apps besides.
-fn fill(
-    (directory, topics): (&Directory, &Apps),
-    config: &Config,
-    dev: Option<&DevApp>,
-) -> anyhow::Result<()> {
+/// What Realtime Pub/Sub knows of apps, and sends out for them, besides the engine's directory.
+struct Topics {
+    apps: Arc<Apps>,
+    outgoing: Outgoing,
+}
+
+fn fill(directory: &Directory, topics: &Topics, config: &Config, dev: Option<&DevApp>) -> anyhow::Result<()> {
     let mut apps = config.apps()?;
-    let mut settings = config.realtime_pubsub()?;
+    let mut settings = Vec::new();
+    let mut backends = Vec::new();
+    for (app, its_settings, its_backends) in config.realtime_pubsub(&topics.outgoing)? {
+        settings.push((app.clone(), its_settings));
+        backends.push((app, its_backends));
+    }
     if let Some(dev) = dev {
         apps.push(dev.app(config.limits())?);
         settings.push(dev.realtime_pubsub(&config.limits())?);
     }
-    topics.replace(settings);
+    topics.outgoing.replace(backends)?;
+    topics.apps.replace(settings);
     directory.replace(apps.into_iter().map(Arc::new));
     Ok(())
 }
@@ -144,7 +153,7 @@ fn until_told(
     args: &ServeArgs,
     gateway: &Gateway,
     store: &dyn Backend,
-    topics: &Apps,
+    topics: &Topics,
     certificates: Option<&Certificates>,
     dev: Option<&DevApp>,
 ) -> anyhow::Result<()> {
@@ -203,14 +212,13 @@ fn signals(tell: &std::sync::mpsc::Sender<Told>) {
 fn reload(
     args: &ServeArgs,
     gateway: &Gateway,
-    topics: &Apps,
+    topics: &Topics,
     certificates: Option<&Certificates>,
     dev: Option<&DevApp>,
 ) {
-    let directories = (gateway.engine().directory(), topics);
     let loaded = Config::load(args).and_then(|config| {
         let countries = config.countries()?;
-        fill(directories, &config, dev)?;
+        fill(gateway.engine().directory(), topics, &config, dev)?;
         Ok(countries)
     });
     match loaded {
