@@ -12,8 +12,8 @@ use axum::Router;
 use axum::extract::Request;
 use fanfare_engine::{Command, Directory, Event, Outputs, Session};
 use fanfare_gateway::{
-    Accept, Countries, Gateway, GatewayConfig, Listener, Protocols, TransportLimits, TrustedProxies,
-    UpgradeRequest,
+    Accept, Accepted, Countries, Gateway, GatewayConfig, Listener, Protocols, TransportLimits,
+    TrustedProxies, UpgradeRequest,
 };
 use fanfare_model::{AnonymisedAddress, AppId, ClientIdRule, ConnectionId, Epoch};
 use fanfare_store::Memory;
@@ -25,10 +25,10 @@ type Seen = Arc<Mutex<Vec<String>>>;
 struct Doorman(Seen);
 
 impl Accept for Doorman {
-    fn accept(&self, request: &UpgradeRequest<'_>) -> Box<dyn Session> {
+    fn accept(&self, request: &UpgradeRequest<'_>) -> Accepted {
         let country = request.country.map(|c| c.to_string()).unwrap_or_default();
         self.0.lock().push(format!("{} {country} {:?}", request.address, request.headers));
-        Box::new(Guest(AppId::parse("app").unwrap()))
+        Accepted::Session(Box::new(Guest(AppId::parse("app").unwrap())))
     }
 }
 
