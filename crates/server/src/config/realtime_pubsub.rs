@@ -191,3 +191,70 @@ impl KeySection {
         VerificationKey::new(material, algorithms, issuers).map_err(anyhow::Error::msg)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use fanfare_model::Durability;
+
+    use super::*;
+    use crate::config::Config;
+
+    const KEY: &str = "[apps.realtime_pubsub.client_key]\nkey = \"canary\"\nalgorithms = [\"HS256\"]\n";
+
+    fn check(text: &str) -> anyhow::Result<()> {
+        let config: Config = toml::from_str(text)?;
+        Outgoing::start(&config)?.check(&config)
+    }
+
+    #[test]
+    fn an_app_with_this_protocol_alone_keeps_nothing() {
+        let level = |before: &str| {
+            let config: Config = toml::from_str(&format!("[[apps]]\nid = \"a\"\n{before}{KEY}")).unwrap();
+            config.apps().unwrap()[0].rules.default.durability
+        };
+        assert_eq!(level(""), Durability::None);
+        assert_eq!(level("[[apps.keys]]\nid = \"k\"\nsecret = \"s\"\n"), Durability::Tail);
+        assert_eq!(level("[apps.default_rule]\ndurability = \"persist\"\n"), Durability::Persist);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let of = |section: &str| format!("[[apps]]\nid = \"a\"\n[apps.realtime_pubsub]\n{section}");
+        let key = |fields: &str| of(&format!("[apps.realtime_pubsub.client_key]\n{fields}"));
+        let hook = |url: &str| {
+            of(&format!("{KEY}[[apps.realtime_pubsub.webhooks]]\nurl = \"{url}\"\nsecret = \"s\""))
+        };
+        for (text, named) in [
+            (of(""), "client_key"),
+            (of(&format!("admin = 1\n{KEY}")), "admin"),
+            (of(&format!("payload_bytes_max = 65537\n{KEY}")), "message_bytes_max"),
+            (key("algorithms = [\"HS256\"]"), "key_file"),
+            (key("key = \"s\"\nalgorithms = []"), "HS256"),
+            (key("key = \"s\"\nalgorithms = [\"none\"]"), "EdDSA"),
+            (key("key = \"s\"\nalgorithms = [\"RS256\"]"), "RS256"),
+            (key("key = \"-----BEGIN PRIVATE KEY-----\"\nalgorithms = [\"RS256\"]"), "BEGIN PUBLIC KEY"),
+            (key("key = \"s\"\njwks_uri = \"https://a.example/\"\nalgorithms = [\"RS256\"]"), "several"),
+            (key("jwks_uri = \"https://a.example/\"\nalgorithms = [\"HS256\"]"), "HS256"),
+            (key("jwks_uri = \"http://127.0.0.1/\"\nalgorithms = [\"RS256\"]"), "private"),
+            (key("jwks_uri = \"ftp://a.example/\"\nalgorithms = [\"RS256\"]"), "https"),
+            (hook("http://10.0.0.1/"), "private"),
+            (hook("nowhere"), "URL"),
+            (format!("[egress]\nallow = [\"10.0.0.0/99\"]\n{}", of(KEY)), "egress.allow"),
+        ] {
+            let failure = format!("{:#}", check(&text).unwrap_err());
+            assert!(failure.contains(named), "{failure} should name {named}");
+        }
+        assert!(check(&hook("https://hooks.example/")).is_ok());
+    }
+
+    #[test]
+    fn a_printed_configuration_has_no_secret() {
+        let text = format!(
+            "[[apps]]\nid = \"a\"\n{KEY}[[apps.realtime_pubsub.webhooks]]\nurl = \"https://a.example/canary\"\nsecret = \"canary\"\n\
+             [[apps.realtime_pubsub.queues]]\nqueue_url = \"q\"\nregion = \"r\"\naccess_key_id = \"id\"\nsecret_access_key = \"canary\"\nsession_token = \"canary\""
+        );
+        let config: Config = toml::from_str(&text).unwrap();
+        let printed = toml::to_string_pretty(&config).unwrap();
+        assert!(!printed.contains("canary") && !format!("{config:?}").contains("canary"), "{printed}");
+    }
+}
