@@ -6,7 +6,7 @@ PUBSUB := tests/realtime-pubsub
 BIN := $(CURDIR)/target/release/fanfare
 export FANFARE_BIN := $(BIN)
 
-.PHONY: help run test setup build lint fmt unit house js abuse py pubsub crash test-crash test-autobahn bench
+.PHONY: help run test setup build lint deny fuzz-build fmt unit house js abuse py pubsub crash test-crash test-autobahn bench
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -25,6 +25,13 @@ test: setup lint house unit build js abuse py pubsub crash ## Run every test
 lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+deny: ## What may come into the tree: licences, sources, known weaknesses (needs cargo-deny)
+	@command -v cargo-deny >/dev/null || { echo "cargo-deny is missing: cargo install --locked cargo-deny" >&2; exit 1; }
+	cargo deny check
+
+fuzz-build: ## Compile the fuzz targets with the stable compiler; running them needs cargo-fuzz and nightly
+	cd fuzz && cargo check
 
 fmt: ## Format the code
 	cargo fmt --all
@@ -53,7 +60,7 @@ pubsub: build
 crash: build
 	cd tests/crash && CYCLES=10 npm test
 
-test-crash: build ## 200 kills while publishing; nothing acknowledged may be lost
+test-crash: build ## The checker's proof, then 200 kills while publishing; nothing acknowledged may be lost
 	cd tests/crash && CYCLES=200 npm test
 
 test-autobahn: ## WebSocket conformance with Autobahn's fuzzing client

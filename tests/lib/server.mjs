@@ -45,12 +45,14 @@ export async function freePort() {
 export class Server {
   /**
    * Starts a server and resolves when it accepts connections.
-   * @param {{dir?: string, port?: number, args?: string[], env?: object, readyMs?: number}} how
+   * `files` is how many files it may have open; the system's own limit when left out.
+   * @param {{dir?: string, port?: number, args?: string[], env?: object, readyMs?: number, files?: number}} how
    */
-  static async start({ dir = temporaryDirectory(), port = 0, args = [], env = {}, readyMs = 20_000 } = {}) {
+  static async start({ dir = temporaryDirectory(), port = 0, args = [], env = {}, readyMs = 20_000, files } = {}) {
     if (!fs.existsSync(binary)) throw new Error(`no server at ${binary}: build it, or set FANFARE_BIN`);
     const argv = ['serve', '--dev', '--listen', `127.0.0.1:${port}`, '--data', dir, '--json', ...args, ...extraArgs];
-    const child = spawn(binary, argv, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } });
+    const [program, all] = files ? ['sh', ['-c', `ulimit -n ${files}; exec "$@"`, 'sh', binary, ...argv]] : [binary, argv];
+    const child = spawn(program, all, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } });
     running.add(child);
     const server = new Server(child, dir);
     try {

@@ -66,7 +66,8 @@ pub(crate) struct Plan {
     /// Every n-th subscriber is one that will stall.
     pub(crate) stall_every: Option<usize>,
     pub(crate) observed: Option<Observed>,
-    /// Poll without sleeping: takes the generator's own wake-up out of latencies.
+    /// Poll without sleeping: takes the generator's own wake-up out of latencies, and out of what a send costs
+    /// the server (on one machine the sender pays for waking the receiver; over a network it does not).
     pub(crate) spin: bool,
 }
 

@@ -7,7 +7,7 @@ use fanfare_model::{
     AppId, BodyKind, ChannelKey, ChannelName, ClientId, ClientIdRule, ConnectionId, Durability, Epoch,
     ErrorInfo, PresenceEvent, Record, Timestamp, error,
 };
-use fanfare_store::{Direction, Query, Scope, StoreError};
+use fanfare_store::{Direction, Entry, Put, Query, Scope, StoreError};
 use parking_lot::Mutex;
 
 use crate::directory::Directory;
@@ -15,7 +15,7 @@ use crate::ids::WorkerId;
 use crate::mail::{Mail, MembersTo, Origin, Reply, TailSnapshot};
 use crate::owner::{Occupancy, Published};
 use crate::session::Draft;
-use crate::shared::{Counters, Shared};
+use crate::shared::{Counters, Shared, add};
 use crate::telemetry::{FoldTopic, Telemetry};
 
 /// A cheap handle. Every answer comes by a [`Reply`], called once, from a worker's thread.
@@ -118,6 +118,19 @@ impl Engine {
         }));
     }
 
+    /// Keeps something beside the logs. Answered when it is durable.
+    pub fn keep(&self, entry: Entry, reply: Reply<Result<(), ErrorInfo>>) {
+        let shared = self.shared.clone();
+        let done = Box::new(move |outcome: Result<(), StoreError>| {
+            reply(outcome.map_err(|failure| {
+                add(&shared.counters.store_failures, 1);
+                tracing::error!(%failure, "an entry could not be stored");
+                error::unavailable("it could not be stored, please retry")
+            }));
+        });
+        self.shared.store.put(Put { entry, done });
+    }
+
     /// Who holds the app's connection, if `secret` proves it.
     pub fn identify(
         &self,
@@ -198,7 +211,7 @@ impl Engine {
     }
 
     fn workers(&self) -> impl Iterator<Item = WorkerId> + use<> {
-        (0..self.shared.mailboxes.len()).map(|i| WorkerId(i as u16))
+        self.shared.workers()
     }
 
     fn to_owner(&self, channel: ChannelKey, mail: impl FnOnce(ChannelKey) -> Mail) {

@@ -1,16 +1,16 @@
 //! A worker's own subscribers: committed records come in, and go out to every attachment here.
 //! Subscribers of one encoding class stand together; each record is encoded once for each class.
 
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fanfare_model::{BodyKind, ChannelKey, ConnectionId, Epoch, Record, Stamp};
+use fanfare_model::{BodyKind, ChannelKey, ConnectionId, Epoch, Record, Serial, Stamp};
 use slab::Slab;
 
 use crate::encode::{ClassKey, Delivery, Encoder, Framing, Outbox, Pushed};
 use crate::ids::{AttachmentId, SessionId};
+use crate::map::Map;
 use crate::owner::hears;
 use crate::session::Audience;
 use crate::telemetry::{Amount, Meter, Meters};
@@ -21,7 +21,7 @@ const RECORD_BYTES_GUESS: usize = 512;
 #[derive(Default)]
 pub(crate) struct Hub {
     channels: Slab<LocalChannel>,
-    by_key: HashMap<ChannelKey, u32>,
+    by_key: Map<ChannelKey, u32>,
     /// Channels with records that are not fanned out yet.
     staged: Vec<u32>,
     /// End offsets of the encoded records of a batch; kept for its memory.
@@ -152,10 +152,17 @@ impl Hub {
     }
 
     /// Everyone who wants to know the channel's occupancy.
-    pub(crate) fn occupancy_watchers(&self, key: &ChannelKey) -> Vec<(SessionId, AttachmentId)> {
+    pub(crate) fn occupancy_watchers(
+        &self,
+        key: &ChannelKey,
+    ) -> Vec<(SessionId, AttachmentId, Option<Serial>)> {
         let Some(id) = self.by_key.get(key) else { return Vec::new() };
-        let subscribers = self.channels[*id as usize].groups.iter().flat_map(|g| &g.subscribers);
-        subscribers.filter(|s| s.audience.occupancy).map(|s| (s.session, s.attachment)).collect()
+        let channel = &self.channels[*id as usize];
+        let serial = Serial { stamp: channel.position, epoch: channel.epoch.clone() };
+        // Who lags was not given everything up to there.
+        let place = |s: &Subscriber| (!s.lagging).then(|| serial.clone());
+        let subscribers = channel.groups.iter().flat_map(|g| &g.subscribers);
+        subscribers.filter(|s| s.audience.occupancy).map(|s| (s.session, s.attachment, place(s))).collect()
     }
 
     pub(crate) fn stage(&mut self, key: &ChannelKey, epoch: Epoch, records: Vec<Arc<Record>>) {

@@ -28,10 +28,12 @@ mod handle;
 mod hub;
 mod ids;
 mod mail;
+mod map;
 mod owner;
 mod session;
 mod shared;
 mod telemetry;
+mod watch;
 mod worker;
 
 pub use directory::Directory;
@@ -46,4 +48,5 @@ pub use session::{
 };
 pub use shared::{Blocking, Counters, EngineConfig, WakeWorker};
 pub use telemetry::{Bucket, Counts, DAYS_KEPT, FoldTopic, HOURS_KEPT, MINUTES_KEPT, Telemetry, Topic};
+pub use watch::{ConnectionSeen, Lifecycle, Narrator};
 pub use worker::{Flow, Worker, WorkerSeed};

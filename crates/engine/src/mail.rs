@@ -12,9 +12,10 @@ use parking_lot::Mutex;
 
 use crate::handle::{ChannelStatus, Identified};
 use crate::ids::{AttachmentId, SessionRef, WorkerId};
-use crate::owner::{Occupancy, Published};
+use crate::owner::{Fetched, Occupancy, Published};
 use crate::session::{Audience, Continuity, Draft, Roles, Since, Token};
 use crate::shared::WakeWorker;
+use crate::watch::Narrator;
 
 /// Answers someone who is not a session: an HTTP request, a task of the server's.
 pub type Reply<T> = Box<dyn FnOnce(T) + Send>;
@@ -50,7 +51,7 @@ pub(crate) enum Mail {
     /// The records that a rewind needed from the store, newest last; then the attach goes on.
     AttachFetched {
         attach: Box<AttachMail>,
-        fetched: Result<Vec<Arc<Record>>, StoreError>,
+        fetched: Result<Fetched, StoreError>,
     },
     Detach {
         channel: ChannelKey,
@@ -74,10 +75,8 @@ pub(crate) enum Mail {
         channel: ChannelKey,
         loaded: Result<Loaded, StoreError>,
     },
-    Appended {
-        channel: ChannelKey,
-        result: Result<(), StoreError>,
-    },
+    /// What became of a turn's appends.
+    Appended(Vec<(ChannelKey, Result<(), StoreError>)>),
     /// The channel's contents, or one client's part of them, are to go.
     Erase {
         app: AppId,
@@ -134,6 +133,11 @@ pub(crate) enum Mail {
     Telemetry {
         reply: Reply<()>,
     },
+    /// What happens in the channel's app is told there, or not any more.
+    Watch {
+        channel: ChannelKey,
+        narrator: Option<Arc<dyn Narrator>>,
+    },
     /// All channels of this owner in the app whose name begins so.
     Channels {
         app: AppId,
@@ -159,6 +163,7 @@ pub(crate) struct AttachMail {
     /// What the attachment counted as before, when it is attached already.
     pub(crate) before: Option<(Roles, Audience)>,
     pub(crate) since: Since,
+    pub(crate) narrator: Option<Arc<dyn Narrator>>,
 }
 
 pub(crate) struct AttachedMail {

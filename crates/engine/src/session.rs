@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fanfare_model::{
-    AppId, ChannelKey, ConnectionId, CountryCode, Epoch, ErrorInfo, Message, Now, PresenceEvent, Record,
-    Serial, Stamp,
+    AppId, ChannelKey, ClientId, ConnectionId, CountryCode, Epoch, ErrorInfo, Message, Now, PresenceEvent,
+    Record, Serial, Stamp,
 };
 
 use crate::encode::Encoder;
 use crate::ids::{AttachmentId, WorkerId};
 use crate::owner::{Occupancy, Published};
+use crate::watch::Narrator;
 
 /// Names a request of the session's own, so that it knows the answer when it comes.
 pub type Token = u64;
@@ -49,6 +50,11 @@ pub trait Session {
 
     /// Where the client is, if that is known. Asked once, when the connection is identified.
     fn country(&self) -> Option<CountryCode> {
+        None
+    }
+
+    /// Who the client is, if its credential says so.
+    fn client_id(&self) -> Option<&ClientId> {
         None
     }
 
@@ -135,6 +141,8 @@ pub enum Event {
     Occupancy {
         attachment: AttachmentId,
         occupancy: Occupancy,
+        /// How far the attachment has been given what was delivered; `None` while deliveries are dropped.
+        serial: Option<Serial>,
     },
     Members {
         attachment: AttachmentId,
@@ -175,6 +183,9 @@ pub struct Attach {
     pub audience: Audience,
     pub roles: Roles,
     pub since: Since,
+    /// What it says of the app's life is published on the channel while this attachment, or another that
+    /// watches, is there.
+    pub narrator: Option<Arc<dyn Narrator>>,
 }
 
 /// Where deliveries begin.
@@ -190,9 +201,9 @@ pub enum Since {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rewind {
-    /// The last so many messages.
+    /// The last so many messages. Past the app's limit only the newest are given, and it is told.
     Count(usize),
-    /// The messages of the last so much time, the newest `limit` of them.
+    /// The messages of the last so much time, the newest `limit` of them; as above.
     Time { age: Duration, limit: usize },
 }
 
@@ -206,6 +217,8 @@ pub struct Audience {
     pub echo: bool,
     /// Occupancy, whenever it changes.
     pub occupancy: bool,
+    /// It watches the app's life. Set by the worker, for who brings a narrator.
+    pub watches: bool,
 }
 
 /// What an attachment counts as in the channel's occupancy.

@@ -62,6 +62,10 @@ impl Shared {
         WorkerId((self.hasher.hash_one(channel) % self.mailboxes.len() as u64) as u16)
     }
 
+    pub(crate) fn workers(&self) -> impl Iterator<Item = WorkerId> + use<> {
+        (0..self.mailboxes.len()).map(|i| WorkerId(i as u16))
+    }
+
     pub(crate) fn post(&self, worker: WorkerId, mail: Mail) {
         self.mailboxes[usize::from(worker.0)].push(mail);
     }

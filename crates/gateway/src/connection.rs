@@ -356,12 +356,11 @@ impl Outbox for Connection {
     }
 
     fn flush(&self) {
-        let waker = self.waker.borrow().clone();
         // Without a waker the task has not run yet; its first poll flushes.
-        if let Some(waker) = waker
+        if let Some(waker) = &*self.waker.borrow()
             && !self.queue.borrow().is_empty()
         {
-            self.write(&mut Context::from_waker(&waker));
+            self.write(&mut Context::from_waker(waker));
         }
     }
 

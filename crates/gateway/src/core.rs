@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fanfare_engine::{Blocking, Framing, Worker, WorkerSeed};
 use fanfare_model::Now;
@@ -17,9 +17,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::task::LocalSet;
 
+use crate::admission::{Handshake, Seat};
 use crate::connection::Connection;
 use crate::framing::WsFraming;
-use crate::stream::Stream;
+use crate::refusal::Desk;
+use crate::stream::{Seated, Stream};
 use crate::{Listener, Setup, TlsSource, http, metrics};
 
 /// All connections of a worker read into this one buffer, one after the other.
@@ -28,6 +30,8 @@ const READ_BUFFER_BYTES: usize = 64 * 1024;
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// When the process has no file descriptors left, accepting waits so long before it tries again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often that is said.
+const ACCEPT_WARN_INTERVAL: Duration = Duration::from_secs(10);
 /// Threads for reads of the disk; each read is short.
 const BLOCKING_THREADS_MAX: usize = 4;
 
@@ -101,7 +105,9 @@ pub(crate) fn run(
         timer_at: Cell::new(Duration::ZERO),
     });
     let tasks = LocalSet::new();
-    tasks.spawn_local(turns(core.clone()));
+    // A turn writes to every subscriber: tokio's budget for one task (128 operations) would send the rest
+    // away with `Pending` and wake each connection for itself.
+    tasks.spawn_local(tokio::task::coop::unconstrained(turns(core.clone())));
     tasks.spawn_local(timers(core.clone()));
     tasks.spawn_local(sweeps(core.clone()));
     for listener in listeners {
@@ -163,6 +169,8 @@ async fn accept(core: Rc<Core>, listener: Listener, mut stopped: watch::Receiver
         Ok(socket) => socket,
         Err(failure) => return tracing::error!(%failure, "a listener could not start"),
     };
+    let refusals = Desk::default();
+    let mut warned: Option<Instant> = None;
     loop {
         let accepted = tokio::select! {
             accepted = socket.accept() => accepted,
@@ -170,30 +178,57 @@ async fn accept(core: Rc<Core>, listener: Listener, mut stopped: watch::Receiver
         };
         match accepted {
             Ok(_) if core.setup.draining.load(Ordering::Relaxed) => {}
-            Ok((stream, peer)) => {
-                let _ = stream.set_nodelay(true);
-                tokio::task::spawn_local(handshake(core.clone(), stream, peer.ip(), tls.clone()));
-            }
+            Ok((stream, peer)) => match core.setup.admission.admit(peer.ip()) {
+                Ok(admitted) => {
+                    let _ = stream.set_nodelay(true);
+                    tokio::task::spawn_local(handshake(
+                        core.clone(),
+                        stream,
+                        peer.ip(),
+                        admitted,
+                        tls.clone(),
+                    ));
+                }
+                Err(reason) => {
+                    metrics::refused(reason);
+                    // Before TLS nothing can be said, and a TLS handshake is what a flood would make us pay.
+                    if tls.is_none() {
+                        refusals.refuse(stream, &core.setup.refusals, reason);
+                    }
+                }
+            },
+            // Only that one peer's trouble.
+            Err(failure) if failure.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(failure) => {
-                tracing::warn!(%failure, "accepting failed");
+                metrics::accept_failed();
+                if warned.is_none_or(|at| at.elapsed() >= ACCEPT_WARN_INTERVAL) {
+                    warned = Some(Instant::now());
+                    tracing::warn!(%failure, "accepting failed: raise the limit on open files");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
 }
 
-async fn handshake(core: Rc<Core>, stream: TcpStream, peer: IpAddr, tls: Option<TlsSource>) {
+async fn handshake(
+    core: Rc<Core>,
+    socket: TcpStream,
+    peer: IpAddr,
+    (seat, handshake): (Seat, Handshake),
+    tls: Option<TlsSource>,
+) {
     let stream = match tls {
-        None => Stream::Plain(stream),
+        None => Stream::Plain(Seated { socket, _seat: seat }),
         Some(source) => {
             let acceptor = tokio_rustls::TlsAcceptor::from(source());
             let limit = core.setup.limits.handshake_timeout;
-            match tokio::time::timeout(limit, acceptor.accept(stream)).await {
-                Ok(Ok(stream)) => Stream::Tls(Box::new(stream)),
+            match tokio::time::timeout(limit, acceptor.accept(socket)).await {
+                Ok(Ok(socket)) => Stream::Tls(Box::new(Seated { socket, _seat: seat })),
                 Ok(Err(failure)) => return tracing::debug!(%failure, "TLS handshake failed"),
                 Err(_) => return tracing::debug!("TLS handshake took too long"),
             }
         }
     };
-    http::serve(core, stream, peer).await;
+    http::serve(core, stream, peer, handshake).await;
 }

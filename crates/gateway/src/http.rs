@@ -1,5 +1,6 @@
 //! HTTP on a socket: requests go to the router, WebSocket upgrades become connections.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -15,16 +16,21 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tower::ServiceExt;
 
+use crate::admission::Handshake;
+use crate::body;
 use crate::connection;
 use crate::core::Core;
 use crate::origin::Origin;
 use crate::stream::Stream;
 use crate::{Accepted, UpgradeRequest};
 
-pub(crate) async fn serve(core: Rc<Core>, stream: Stream, peer: IpAddr) {
+pub(crate) async fn serve(core: Rc<Core>, stream: Stream, peer: IpAddr, handshake: Handshake) {
+    // Over with the first request's head, or with the connection.
+    let handshake = Cell::new(Some(handshake));
     let secure = matches!(stream, Stream::Tls(_));
     let limit = core.setup.limits.handshake_timeout;
     let service = service_fn(move |request| {
+        drop(handshake.take());
         let core = core.clone();
         async move { Ok::<_, Infallible>(answer(&core, request, peer, secure).await) }
     });
@@ -57,8 +63,9 @@ async fn answer(
         return health(core);
     }
     request.extensions_mut().insert(origin.address);
+    let limit = core.setup.limits.body_timeout;
     let router = if secure { &core.setup.http_secure } else { &core.setup.http };
-    match router.clone().oneshot(request.map(Body::new)).await {
+    match router.clone().oneshot(request.map(|body| body::within(limit, body))).await {
         Ok(response) => response,
         Err(never) => match never {},
     }

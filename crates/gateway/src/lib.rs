@@ -9,6 +9,8 @@
 
 #![forbid(unsafe_code)]
 
+mod admission;
+mod body;
 mod clock;
 mod connection;
 mod core;
@@ -16,14 +18,15 @@ mod framing;
 mod http;
 mod metrics;
 mod origin;
+mod refusal;
 mod stream;
 
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -33,8 +36,16 @@ use fanfare_model::{AnonymisedAddress, CountryCode, Epoch, Now};
 use fanfare_store::Backend;
 use tokio::sync::{Notify, watch};
 
+use admission::Admission;
+use refusal::Answers;
+
+pub use admission::Refused;
 pub use clock::Clock;
 pub use origin::{Countries, TrustedProxies};
+pub use refusal::RefusalAnswer;
+
+/// Appends rows in OpenMetrics' text format.
+pub type MoreMetrics = Box<dyn Fn(&mut String) + Send + Sync>;
 
 /// Asked at each accept, so that a reloaded certificate is used at once.
 pub type TlsSource = Arc<dyn Fn() -> Arc<rustls::ServerConfig> + Send + Sync>;
@@ -86,8 +97,20 @@ pub struct TransportLimits {
     pub frame_bytes_max: usize,
     /// Bytes queued for one connection.
     pub outbox_bytes_max: usize,
+    /// Connections of the whole process, each of which is a file. 503 past it.
+    pub connections_max: u32,
+    /// Connections of one address (of one /64 of IPv6). 429 past it.
+    ///
+    /// The default is wide: a company, a mobile network or a proxy in front of the server is one address,
+    /// and so is a load generator with 15,000 connections.
+    pub connections_per_address_max: u32,
+    /// Of these, how many may be before the end of their first request's head at the same time. 429 past
+    /// it. An honest handshake takes milliseconds, so this is thousands a second even so.
+    pub handshakes_per_address_max: u32,
     /// TLS handshake, and the head of an HTTP request.
     pub handshake_timeout: Duration,
+    /// The whole body of an HTTP request.
+    pub body_timeout: Duration,
     /// A connection that was silent for so long is asked for a pong.
     pub ping_after: Duration,
     /// A connection that was silent for so long is taken for dead.
@@ -101,7 +124,11 @@ impl Default for TransportLimits {
         Self {
             frame_bytes_max: 524_288,
             outbox_bytes_max: 1024 * 1024,
+            connections_max: 1_000_000,
+            connections_per_address_max: 20_000,
+            handshakes_per_address_max: 2_000,
             handshake_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
             ping_after: Duration::from_secs(10),
             dead_after: Duration::from_secs(25),
             control_frames_max: 1_000,
@@ -120,6 +147,9 @@ pub struct GatewayConfig {
     pub limits: TransportLimits,
     pub trusted_proxies: TrustedProxies,
     pub countries: Option<Countries>,
+    pub clock: Clock,
+    /// What one is told for whom there is no room, on plain listeners.
+    pub refusals: fn(Refused) -> RefusalAnswer,
 }
 
 /// What all workers of the gateway share.
@@ -133,6 +163,9 @@ struct Setup {
     limits: TransportLimits,
     trusted_proxies: TrustedProxies,
     countries: ArcSwapOption<Countries>,
+    more_metrics: OnceLock<MoreMetrics>,
+    admission: Arc<Admission>,
+    refusals: Answers,
     draining: AtomicBool,
 }
 
@@ -149,7 +182,7 @@ impl Gateway {
         config: GatewayConfig,
         protocols: impl FnOnce(&Engine, &Clock) -> Protocols,
     ) -> io::Result<Self> {
-        let clock = Clock::start();
+        let clock = config.clock;
         let notifies: Vec<_> = (0..config.workers.max(1)).map(|_| Arc::new(Notify::new())).collect();
         let wake = notifies.iter().cloned().map(|n| Box::new(move || n.notify_one()) as WakeWorker).collect();
         let blocking = core::blocking_pool()?;
@@ -171,6 +204,9 @@ impl Gateway {
             limits: config.limits,
             trusted_proxies: config.trusted_proxies,
             countries: ArcSwapOption::from(config.countries.map(Arc::new)),
+            more_metrics: OnceLock::new(),
+            admission: Admission::new(&config.limits),
+            refusals: Answers::new(config.refusals),
             draining: AtomicBool::new(false),
         });
         let addresses = config.listeners.iter().map(|l| l.socket.local_addr()).collect::<io::Result<_>>()?;
@@ -200,6 +236,11 @@ impl Gateway {
 
     pub fn clock(&self) -> &Clock {
         &self.setup.clock
+    }
+
+    /// What others count, under `/metrics` after the gateway's own. To be said once.
+    pub fn also_measure(&self, rows: MoreMetrics) {
+        let _ = self.setup.more_metrics.set(rows);
     }
 
     /// Uses a newer country database from now on.

@@ -8,21 +8,29 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use crate::admission::Seat;
+
 pub(crate) enum Stream {
-    Plain(TcpStream),
+    Plain(Seated<TcpStream>),
     /// Boxed: a TLS state is large, and most of a plain listener's connections have none.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<Seated<TlsStream<TcpStream>>>),
+}
+
+/// A socket and its place among the connections: both end together, wherever the socket has gone to.
+pub(crate) struct Seated<S> {
+    pub(crate) socket: S,
+    pub(crate) _seat: Seat,
 }
 
 macro_rules! either {
     ($self:expr, $inner:ident => $call:expr) => {
         match $self.get_mut() {
             Stream::Plain(stream) => {
-                let $inner = Pin::new(stream);
+                let $inner = Pin::new(&mut stream.socket);
                 $call
             }
             Stream::Tls(stream) => {
-                let $inner = Pin::new(&mut **stream);
+                let $inner = Pin::new(&mut stream.socket);
                 $call
             }
         }

@@ -12,8 +12,8 @@ use axum::Router;
 use axum::extract::Request;
 use fanfare_engine::{Command, Directory, Event, Outputs, Session};
 use fanfare_gateway::{
-    Accept, Accepted, Countries, Gateway, GatewayConfig, Listener, Protocols, TransportLimits,
-    TrustedProxies, UpgradeRequest,
+    Accept, Accepted, Clock, Countries, Gateway, GatewayConfig, Listener, Protocols, RefusalAnswer,
+    TransportLimits, TrustedProxies, UpgradeRequest,
 };
 use fanfare_model::{AnonymisedAddress, AppId, ClientIdRule, ConnectionId, Epoch};
 use fanfare_store::Memory;
@@ -62,10 +62,20 @@ fn countries(v4: &str) -> Option<Countries> {
 }
 
 fn start(listen: &str, seen: &Seen, proxies: &[&str], countries: Option<Countries>) -> Gateway {
+    start_with(listen, seen, proxies, countries, None)
+}
+
+fn start_with(
+    listen: &str,
+    seen: &Seen,
+    proxies: &[&str],
+    countries: Option<Countries>,
+    metrics: Option<TcpListener>,
+) -> Gateway {
     let config = GatewayConfig {
         workers: 1,
         listeners: vec![Listener { socket: TcpListener::bind(listen).unwrap(), tls: None }],
-        metrics: None,
+        metrics,
         directory: Arc::new(Directory::default()),
         store: Arc::new(Memory::new(Epoch::parse("stored").unwrap())),
         memory_epoch: Epoch::parse("memory").unwrap(),
@@ -73,6 +83,8 @@ fn start(listen: &str, seen: &Seen, proxies: &[&str], countries: Option<Countrie
         limits: TransportLimits::default(),
         trusted_proxies: TrustedProxies::parse(proxies).unwrap(),
         countries,
+        clock: Clock::start(),
+        refusals: |_| RefusalAnswer { status: 503, headers: Vec::new(), body: String::new() },
     };
     let over_http = seen.clone();
     let http = Router::new().fallback(move |request: Request| async move {
@@ -177,6 +189,23 @@ fn only_networks_and_countries_get_past_the_socket() {
     for raw in ["127.7.7.77", "203.0.113.", "2001:db8:7:8", "198.51.100.1"] {
         assert!(!logs.contains(raw), "{raw} stands in a log:\n{logs}");
     }
+}
+
+#[test]
+fn what_others_count_stands_beside_what_the_gateway_counts() {
+    let metrics = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = metrics.local_addr().unwrap();
+    let gateway = start_with("127.0.0.1:0", &Seen::default(), &[], None, Some(metrics));
+    gateway.also_measure(Box::new(|out| out.push_str("other_rows_total 7\n")));
+    let mut stream = TcpStream::connect(at).unwrap();
+    write!(stream, "GET /metrics HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(
+        answer.contains("\nfanfare_transports ") && answer.contains("\nother_rows_total 7\n"),
+        "{answer}"
+    );
+    gateway.drain(Duration::from_secs(1));
 }
 
 #[test]

@@ -91,7 +91,11 @@ registry! {
     /// SDKs' tests ask for both of a request with such a key.
     unknown_key = 40400, 401, "no key with that id";
     method_not_allowed = 40500, 405, "method not allowed";
+    /// The message is refused, the connection goes on.
+    publish_rate_exceeded = 42911, 429, "publish rate exceeded";
     enumeration_in_progress = 42912, 429, "only one channel enumeration at a time";
+    /// Said before anything of the request was read.
+    too_many_connections = 42922, 429, "too many connections from this address";
     internal = 50000, 500, "internal error";
     unavailable = 50003, 503, "the service is temporarily unavailable";
     connection_failed = 80000, 400, "connection failed";
@@ -104,7 +108,7 @@ registry! {
     /// Continuity is lost; the client stays attached.
     continuity_lost = 90003, 404, "unable to recover channel: messages are missing";
     backlog_truncated = 90004, 404, "unable to recover channel: message limit exceeded";
-    attach_point_too_old = 90008, 400, "the attach point is too old";
+    attach_point_not_found = 90008, 400, "unable to get channel history: attach point not found";
     too_many_channels = 90010, 400, "maximum number of channels per connection exceeded";
     presence_needs_client_id = 91000, 400, "presence needs a clientId";
     presence_not_attached = 91001, 400, "presence needs an attached channel";

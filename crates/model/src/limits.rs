@@ -1,5 +1,6 @@
 //! Every limit has a name, a unit and a default here. An app's plan or the server's config sets them.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,6 +11,9 @@ pub struct Limits {
     pub frame_bytes_max: usize,
     /// Messages in one publish. 40034 past it.
     pub messages_per_publish_max: usize,
+    /// Messages and presence events that one connection publishes in a second, with a second's worth at
+    /// once. 42911 past it. `None` is no limit.
+    pub messages_per_second_max: Option<NonZeroU32>,
     /// Channels attached at once on one connection. 90010 past it.
     pub channels_per_connection_max: usize,
     /// Members on one channel. 91003 past it.
@@ -49,6 +53,7 @@ impl Default for Limits {
             message_bytes_max: 65_536,
             frame_bytes_max: 524_288,
             messages_per_publish_max: 1_000,
+            messages_per_second_max: None,
             channels_per_connection_max: 200,
             presence_members_max: 200,
             publishes_in_flight_max: 1_024,

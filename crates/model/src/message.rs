@@ -71,5 +71,26 @@ impl Message {
             + self.data.len()
             + self.client_id.as_ref().map_or(0, |c| c.as_str().len())
             + self.extras.as_ref().map_or(0, RawValue::len)
+            + self.unknown.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_that_a_publisher_says_counts() {
+        let raw = |text: &str| RawValue::Json(text.into());
+        let message = Message {
+            id: Some("not counted".into()),
+            name: Some("ab".into()),
+            data: Data::Text("cde".into()),
+            encoding: Some("json".into()),
+            client_id: Some(ClientId::parse("f").unwrap()),
+            extras: Some(raw("{}")),
+            unknown: vec![("new".into(), raw("[1]")), ("x".into(), raw("1"))],
+        };
+        assert_eq!(message.size(), 2 + 3 + 1 + 2 + (3 + 3) + (1 + 1));
     }
 }

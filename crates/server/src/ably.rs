@@ -5,12 +5,15 @@ use std::sync::Arc;
 
 use aws_lc_rs::rand;
 use axum::Extension;
-use fanfare_ably::auth::{AppLookup, AuthHeaders, Authenticator, BasicOverPlain};
+use fanfare_ably::auth::{
+    AppLookup, AuthHeaders, Authenticator, BasicOverPlain, NONCES, REVOCATIONS, Restored,
+};
 use fanfare_ably::rest::{self, RestState};
 use fanfare_ably::session::{AblySession, Host, OpenRequest};
 use fanfare_engine::Engine;
-use fanfare_gateway::{Accept, Accepted, Clock, Protocols, UpgradeRequest};
-use fanfare_model::{App, AppId, Limits, Now};
+use fanfare_gateway::{Accept, Accepted, Clock, Protocols, RefusalAnswer, Refused, UpgradeRequest};
+use fanfare_model::{App, AppId, Limits, Now, error};
+use fanfare_store::Backend;
 
 pub(crate) struct Setup {
     /// Where test provisioning sends clients, and whether they need TLS there. `None`: there is none.
@@ -18,10 +21,41 @@ pub(crate) struct Setup {
     pub(crate) keys_without_tls: bool,
     pub(crate) server_id: Arc<str>,
     pub(crate) limits: Limits,
+    pub(crate) auth: Arc<Authenticator>,
 }
 
-/// Advice to clients; nothing enforces it yet.
-const INBOUND_RATE_MAX: u32 = 1_000;
+/// What an earlier process revoked, and the nonces that it saw.
+pub(crate) fn restore(store: &dyn Backend, now: Now) -> anyhow::Result<Arc<Authenticator>> {
+    let (revocations, nonces) = (store.entries(REVOCATIONS)?, store.entries(NONCES)?);
+    let restored = Authenticator::restore(&revocations, &nonces, now)?;
+    let Restored { authenticator, revocations, revocations_lost, nonces_lost } = restored;
+    if revocations_lost > 0 {
+        tracing::error!(
+            revocations_lost,
+            "stored revocations are damaged: tokens that they concerned are accepted until they expire; \
+             revoke them again"
+        );
+    }
+    if nonces_lost > 0 {
+        tracing::error!(
+            nonces_lost,
+            "stored nonces are damaged: token requests signed before now are refused"
+        );
+    }
+    tracing::debug!(revocations, "restored");
+    Ok(Arc::new(authenticator))
+}
+
+/// What one is told for whom there is no room, as Ably says it.
+pub(crate) fn refusal(reason: Refused) -> RefusalAnswer {
+    let refusal = match reason {
+        Refused::AddressConnections => error::too_many_connections("close some, or ask the operator"),
+        Refused::AddressHandshakes => error::too_many_connections("at once; please retry"),
+        Refused::ServerFull => error::unavailable("the server has all the connections that it can take"),
+    };
+    let (status, headers, body) = rest::refusal(&refusal);
+    RefusalAnswer { status, headers, body }
+}
 
 struct Apps(Engine);
 
@@ -54,14 +88,13 @@ impl Accept for AblyOverWebSocket {
 pub(crate) fn protocols(engine: &Engine, clock: Clock, setup: &Setup) -> Protocols {
     let basic_over_plain =
         if setup.keys_without_tls { BasicOverPlain::Allowed } else { BasicOverPlain::Refused };
-    let auth = Arc::new(Authenticator::new(clock.now().wall));
+    let auth = setup.auth.clone();
     let host = Arc::new(Host {
         authenticator: auth.clone(),
         apps: Arc::new(Apps(engine.clone())),
         basic_over_plain,
         server_id: (*setup.server_id).into(),
         site_code: Some("local-1".into()),
-        max_inbound_rate: INBOUND_RATE_MAX,
         random: Box::new(fill_random),
     });
     let now: Arc<dyn Fn() -> Now + Send + Sync> = Arc::new(move || clock.now());

@@ -100,9 +100,12 @@ pub(crate) enum LogFormat {
 
 #[derive(Args, Clone)]
 pub(crate) struct ServerArgs {
-    /// The server's address.
+    /// The server's address, https:// or http://.
     #[arg(long, env = "FANFARE_URL", default_value = "http://127.0.0.1:8080")]
     pub(crate) url: String,
+    /// PEM file with the certificate authorities to trust, instead of the system's.
+    #[arg(long, env = "FANFARE_CA_FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
     /// An API key, appId.keyId:secret.
     #[arg(long, env = "FANFARE_KEY", hide_env_values = true)]
     pub(crate) key: String,

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
-use fanfare_gateway::{Countries, TrustedProxies};
+use fanfare_gateway::{Clock, Countries, TransportLimits, TrustedProxies};
 use fanfare_model::{App, AppId, Capability, Durability, Key, KeyId, Limits, RETENTION_DEFAULT, Rule, Rules};
 use fanfare_realtime_pubsub::AppSettings;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use crate::args::ServeArgs;
+use crate::config_limits::{LimitsSection, TransportSection};
 use crate::outgoing::{BackendConfig, Outgoing};
 use realtime_pubsub::RealtimePubSubSection;
 
@@ -27,6 +28,7 @@ pub(crate) const DATA_DEFAULT: &str = "fanfare-data";
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Config {
     pub(crate) server: ServerSection,
+    pub(crate) transport: TransportSection,
     pub(crate) limits: LimitsSection,
     pub(crate) egress: EgressSection,
     pub(crate) apps: Vec<AppSection>,
@@ -58,24 +60,6 @@ pub(crate) struct ServerSection {
     pub(crate) geoip_database: Option<PathBuf>,
     /// permessage-deflate for clients that offer it. On by default.
     pub(crate) compression: Option<bool>,
-}
-
-/// Limits of every app that does not set its own. Units stand in the names.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct LimitsSection {
-    message_bytes_max: Option<usize>,
-    messages_per_publish_max: Option<usize>,
-    channels_per_connection_max: Option<usize>,
-    presence_members_max: Option<usize>,
-    publishes_in_flight_max: Option<usize>,
-    tail_age_max_seconds: Option<u64>,
-    tail_records_max: Option<usize>,
-    tail_bytes_max: Option<usize>,
-    connection_state_ttl_seconds: Option<u64>,
-    presence_grace_seconds: Option<u64>,
-    idle_interval_seconds: Option<u64>,
-    token_ttl_max_seconds: Option<u64>,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -162,6 +146,8 @@ impl Config {
         if server.workers == Some(0) {
             bail!("workers must be 1 or more");
         }
+        config.transport.check()?;
+        let server = &config.server;
         if !server.tls_listen.is_empty() && (server.tls_cert.is_none() || server.tls_key.is_none()) {
             bail!("a TLS listener needs tls_cert and tls_key");
         }
@@ -196,6 +182,11 @@ impl Config {
         self.limits.over(Limits::default())
     }
 
+    /// `files_max` is how many files the process may have open.
+    pub(crate) fn transport(&self, files_max: u64) -> TransportLimits {
+        self.transport.limits(&self.limits(), files_max)
+    }
+
     pub(crate) fn apps(&self) -> anyhow::Result<Vec<App>> {
         let mut seen = std::collections::HashSet::new();
         let mut apps = Vec::new();
@@ -225,29 +216,6 @@ impl Config {
     }
 }
 
-impl LimitsSection {
-    fn over(&self, base: Limits) -> Limits {
-        let seconds = |s: Option<u64>, base| s.map_or(base, Duration::from_secs);
-        Limits {
-            message_bytes_max: self.message_bytes_max.unwrap_or(base.message_bytes_max),
-            messages_per_publish_max: self.messages_per_publish_max.unwrap_or(base.messages_per_publish_max),
-            channels_per_connection_max: self
-                .channels_per_connection_max
-                .unwrap_or(base.channels_per_connection_max),
-            presence_members_max: self.presence_members_max.unwrap_or(base.presence_members_max),
-            publishes_in_flight_max: self.publishes_in_flight_max.unwrap_or(base.publishes_in_flight_max),
-            tail_age_max: seconds(self.tail_age_max_seconds, base.tail_age_max),
-            tail_records_max: self.tail_records_max.unwrap_or(base.tail_records_max),
-            tail_bytes_max: self.tail_bytes_max.unwrap_or(base.tail_bytes_max),
-            connection_state_ttl: seconds(self.connection_state_ttl_seconds, base.connection_state_ttl),
-            presence_grace: seconds(self.presence_grace_seconds, base.presence_grace),
-            idle_interval: seconds(self.idle_interval_seconds, base.idle_interval),
-            token_ttl_max: seconds(self.token_ttl_max_seconds, base.token_ttl_max),
-            ..base
-        }
-    }
-}
-
 impl AppSection {
     /// What Realtime Pub/Sub promises is that nothing is kept; what Ably's SDKs expect is two minutes for resume.
     fn durability_default(&self) -> Durability {
@@ -259,6 +227,9 @@ impl AppSection {
     }
 
     fn app(&self, limits: Limits) -> anyhow::Result<App> {
+        if let Some(name) = self.limits.of_the_whole_server() {
+            bail!("{name} is the whole server's: a connection has it before it says which app it is for");
+        }
         let rule = |(name, rule): (&String, &RuleSection)| {
             Ok((
                 name.clone(),
@@ -342,7 +313,7 @@ fn duration(text: &str) -> anyhow::Result<Duration> {
 pub(crate) fn check(args: &ServeArgs) -> anyhow::Result<()> {
     let config = Config::load(args)?;
     let apps = config.apps()?;
-    Outgoing::start(&config)?.check(&config)?;
+    Outgoing::start(&config, Clock::start())?.check(&config)?;
     config.trusted_proxies()?;
     config.countries()?;
     let keys: usize = apps.iter().map(|a| a.keys.len()).sum();
@@ -353,7 +324,7 @@ pub(crate) fn check(args: &ServeArgs) -> anyhow::Result<()> {
 pub(crate) fn print(args: &ServeArgs) -> anyhow::Result<()> {
     let config = Config::load(args)?;
     config.apps()?;
-    Outgoing::start(&config)?.check(&config)?;
+    Outgoing::start(&config, Clock::start())?.check(&config)?;
     say(&toml::to_string_pretty(&config)?);
     Ok(())
 }

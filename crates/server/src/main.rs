@@ -9,6 +9,7 @@ mod ably;
 mod args;
 mod client;
 mod config;
+mod config_limits;
 mod dev;
 mod logging;
 mod outgoing;
@@ -21,6 +22,11 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use args::{Cli, Command, ConfigAction};
+
+/// The message path allocates for each publish and frees minutes later: the system's allocator takes
+/// more memory and more time for that (docs/decisions/005).
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     // The one cryptography provider of the process, before anything could choose another.

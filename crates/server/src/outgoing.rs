@@ -11,7 +11,7 @@ use fanfare_egress::{
     Egress, EgressConfig, GuardConfig, Jwk, Jwks, JwksConfig, JwksError, QueueLimits, Retry, Sqs, SqsConfig,
     Timeouts, Webhook, WebhookConfig, system_lookup,
 };
-use fanfare_gateway::Clock;
+use fanfare_gateway::{Clock, MoreMetrics};
 use fanfare_model::AppId;
 use fanfare_realtime_pubsub::inbound::{Inbound, InboundMessage};
 use fanfare_realtime_pubsub::token::{KeySource, Lookup, SignatureKey};
@@ -77,9 +77,8 @@ pub(crate) struct Outgoing {
 pub(crate) struct Backends(ArcSwap<HashMap<AppId, Vec<Arc<Backend>>>>);
 
 impl Outgoing {
-    pub(crate) fn start(config: &Config) -> anyhow::Result<Self> {
+    pub(crate) fn start(config: &Config, clock: Clock) -> anyhow::Result<Self> {
         let guard = GuardConfig::allowing(&config.egress.allow).map_err(anyhow::Error::msg);
-        let clock = Clock::start();
         let egress = Egress::start(EgressConfig {
             guard: guard.context("in egress.allow")?,
             clock: Arc::new(move || clock.now()),
@@ -114,6 +113,11 @@ impl Outgoing {
 
     pub(crate) fn backends(&self) -> Arc<Backends> {
         self.backends.clone()
+    }
+
+    /// What was counted, as rows of metrics.
+    pub(crate) fn measure(&self) -> MoreMetrics {
+        self.egress.measure()
     }
 
     /// Back ends that stay keep their queue; those that go send what they have.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use fanfare_engine::Directory;
-use fanfare_gateway::{Gateway, GatewayConfig, Listener, TransportLimits};
+use fanfare_gateway::{Clock, Gateway, GatewayConfig, Listener};
 use fanfare_model::{Epoch, Timestamp};
 use fanfare_realtime_pubsub::Apps;
 use fanfare_store::{Backend, Disk, DiskOptions, SyncPolicy};
@@ -23,6 +23,9 @@ use crate::tls::Certificates;
 use crate::{ably, logging, realtime_pubsub};
 
 const LISTEN_DEFAULT: &str = "127.0.0.1:8080";
+/// Connections that the system may hold for us until we take them. One that finds no room there waits a
+/// second before it tries again.
+const ACCEPT_QUEUE: i32 = 4_096;
 /// How long clients have to hear that they should reconnect.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often the store is asked whether it has failed for good.
@@ -43,7 +46,8 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<()> {
     let store = open_store(&data, args.unsafe_no_sync)?;
     let dev = args.dev.then(|| DevApp::open(&data)).transpose()?;
     let directory = Arc::new(Directory::default());
-    let topics = Topics { apps: Arc::default(), outgoing: Outgoing::start(&config)? };
+    let clock = Clock::start();
+    let topics = Topics { apps: Arc::default(), outgoing: Outgoing::start(&config, clock)? };
     fill(&directory, &topics, &config, dev.as_ref())?;
     let certificates = match (&config.server.tls_cert, &config.server.tls_key) {
         (Some(cert), Some(key)) => Some(Certificates::load(cert.clone(), key.clone())?),
@@ -59,6 +63,7 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<()> {
         keys_without_tls: args.dev || config.server.keys_without_tls,
         server_id: format!("fanfare-{}", dev::random(6)?).into(),
         limits: config.limits(),
+        auth: ably::restore(&*store, clock.now())?,
     };
     let workers = config.server.workers;
     let workers = workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
@@ -71,15 +76,18 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<()> {
             store: store.clone(),
             memory_epoch: Epoch::parse(&dev::random(10)?).context("an epoch is letters and digits")?,
             compression: config.server.compression.unwrap_or(true),
-            limits: TransportLimits::default(),
             trusted_proxies: config.trusted_proxies()?,
             countries: config.countries()?,
+            limits: config.transport(files_max()),
+            clock,
+            refusals: ably::refusal,
         },
         |engine, clock| {
             let ably = ably::protocols(engine, *clock, &setup);
             realtime_pubsub::beside(ably, engine, *clock, topics.apps.clone(), topics.outgoing.backends())
         },
     )?;
+    gateway.also_measure(topics.outgoing.measure());
     let dev = dev.as_ref();
     announce(args, dev, address, plain.is_none(), metrics_at, gateway.clock().now().wall);
     let ended = until_told(args, &gateway, &*store, &topics, certificates.as_deref(), dev);
@@ -124,7 +132,18 @@ fn fill(directory: &Directory, topics: &Topics, config: &Config, dev: Option<&De
 }
 
 fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))
+    let bound = || {
+        let socket = TcpListener::bind(address)?;
+        rustix::net::listen(&socket, ACCEPT_QUEUE)?;
+        std::io::Result::Ok(socket)
+    };
+    bound().with_context(|| format!("cannot listen on {address}"))
+}
+
+/// Files that the process may have open.
+fn files_max() -> u64 {
+    use rustix::process::{Resource, getrlimit};
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
 /// The listeners, and the first plain one's address.

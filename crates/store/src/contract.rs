@@ -12,6 +12,7 @@ use fanfare_model::{
 
 use crate::{Append, Backend, Direction, Erased, Head, Keep, Query, Scope, StoreError};
 
+mod entries;
 mod erasure;
 
 /// A backend under test, fresh and empty.
@@ -37,6 +38,11 @@ const CASES: &[Case] = &[
     ("erase a channel", erasure::channel),
     ("erase a client", erasure::client),
     ("erase a client's last message", erasure::client_last),
+    ("entries", entries::by_area),
+    ("an entry takes the place of another", entries::replaced),
+    ("entries end", entries::ends),
+    ("entries are erased with their app", entries::erased),
+    ("entries and records at once", entries::concurrent),
     ("concurrent appends", concurrent),
     ("order of one channel's appends", appends_in_order),
     ("reopening keeps all", reopening),

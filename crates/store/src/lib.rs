@@ -15,10 +15,12 @@ use fanfare_model::{BodyKind, ChannelKey, Epoch, Record, Stamp, Timestamp};
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 mod disk;
+mod entry;
 mod memory;
 mod scope;
 
 pub use disk::{CACHE_BYTES, Disk, DiskOptions, FREE_BYTES_MIN, OpenError, SyncPolicy};
+pub use entry::{Area, Entries, Entry, Put};
 pub use memory::Memory;
 pub use scope::{Erased, Remainder, Scope, messages_in, without_client};
 
@@ -100,8 +102,8 @@ pub struct Head {
     pub last: Stamp,
 }
 
-/// A backend keeps logs. All methods may block but `append`, which never waits: callers on a message
-/// path use only that one.
+/// A backend keeps logs, and entries beside them. All methods may block but `append` and `put`, which
+/// never wait: callers on a message path use only those.
 pub trait Backend: Send + Sync + 'static {
     /// The life of this backend's logs: the same after a restart that lost nothing.
     fn epoch(&self) -> Epoch;
@@ -109,12 +111,25 @@ pub trait Backend: Send + Sync + 'static {
     /// Queues the batch. Batches of one channel become durable in the order of the calls.
     fn append(&self, append: Append);
 
+    /// Queues several at once, so that none of them begins to become durable before all are there: they
+    /// share a sync. Each is accepted, and answered, for itself.
+    fn append_all(&self, appends: Vec<Append>) {
+        appends.into_iter().for_each(|append| self.append(append));
+    }
+
     /// The channel's records in the range, oldest first or newest first. Sees every append whose
     /// `done` was called.
     fn read(&self, channel: &ChannelKey, query: &Query) -> Result<Vec<Arc<Record>>, StoreError>;
 
     /// Where the channel's log ends, if it has one.
     fn head(&self, channel: &ChannelKey) -> Result<Option<Head>, StoreError>;
+
+    /// Queues the entry. It takes the place of one with the same app, area and key.
+    fn put(&self, put: Put);
+
+    /// All entries of an area, of every app, in no order, but those that have expired by the last
+    /// `expire`. Sees every entry whose `done` was called.
+    fn entries(&self, area: Area) -> Result<Entries, StoreError>;
 
     /// Removes what is older than its retention at `now`, for good: a clock that goes back later brings
     /// nothing back. From then on it is not read; its bytes may stay a while longer (on disk until its

@@ -6,7 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fanfare_model::{BodyKind, ChannelKey, Epoch, Record, Stamp, Timestamp};
 
-use crate::{Append, Backend, Direction, Erased, Head, Keep, Query, Scope, StoreError, without_client};
+use crate::{
+    Append, Area, Backend, Direction, Entries, Entry as Kept, Erased, Head, Keep, Put, Query, Scope,
+    StoreError, without_client,
+};
 
 pub struct Memory {
     epoch: Epoch,
@@ -16,6 +19,7 @@ pub struct Memory {
 #[derive(Default)]
 struct State {
     logs: HashMap<ChannelKey, BTreeMap<Stamp, Entry>>,
+    entries: Vec<Kept>,
     closed: bool,
 }
 
@@ -53,8 +57,20 @@ impl State {
         Ok(())
     }
 
+    fn put(&mut self, entry: Kept) -> Result<(), StoreError> {
+        if self.closed {
+            return Err(StoreError::Unavailable("it is closed".into()));
+        }
+        self.entries.retain(|e| (&e.app, e.area, &e.key) != (&entry.app, entry.area, &entry.key));
+        self.entries.push(entry);
+        Ok(())
+    }
+
     fn erase(&mut self, scope: &Scope) -> Erased {
         let mut erased = Erased::default();
+        if let Scope::App(app) = scope {
+            self.entries.retain(|e| e.app != *app);
+        }
         self.logs.retain(|channel, log| {
             match scope {
                 Scope::App(app) if *app == channel.app => drop_all(log, &mut erased),
@@ -113,8 +129,19 @@ impl Backend for Memory {
         Ok(last.map(|last| Head { last: *last }))
     }
 
+    fn put(&self, put: Put) {
+        let outcome = self.state().put(put.entry);
+        (put.done)(outcome);
+    }
+
+    fn entries(&self, area: Area) -> Result<Entries, StoreError> {
+        let found = self.state().entries.iter().filter(|e| e.area == area).cloned().collect();
+        Ok(Entries { found, unreadable: 0 })
+    }
+
     fn expire(&self, now: Timestamp) -> Result<u64, StoreError> {
         let mut gone = 0;
+        self.state().entries.retain(|e| e.expires_at > now);
         self.state().logs.retain(|_, log| {
             let before = log.len();
             log.retain(|_, e| e.expires_at > now);

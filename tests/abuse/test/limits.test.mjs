@@ -2,12 +2,28 @@
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import fs from 'node:fs';
+import path from 'node:path';
 import { provision, request } from '../../lib/http.mjs';
+import { Server, temporaryDirectory } from '../../lib/server.mjs';
 import { ACTION, PRESENCE, Wire } from '../../lib/wire.mjs';
 import { bounded, guarded } from '../guard.mjs';
 
 const guard = guarded();
 const range = (count) => Array.from({ length: count }, (_, i) => i);
+
+describe('the size of a message', () => {
+  test('has fields in it that nobody knows, too', async (t) => {
+    const wire = await Wire.connect(guard.server);
+    t.after(() => wire.destroy());
+    const field = (bytes) => ({ name: 'x', brandNew: 'y'.repeat(bytes - 'x'.length - 'brandNew'.length - 2) });
+    assert.equal((await wire.publish('unknown-size', field(65_536))).action, ACTION.ACK);
+    const refusal = await wire.publish('unknown-size', field(65_537));
+    assert.equal(refusal.error?.code, 40009);
+    const answer = await request(guard.server, 'POST', '/channels/unknown-size/messages', { body: field(65_537) });
+    assert.equal(answer.body.error?.code, 40009);
+  });
+});
 
 describe('channels on one connection', () => {
   test('200 are attached, the next is refused with 90010, a detached one makes room', async (t) => {
@@ -108,6 +124,54 @@ describe('messages', () => {
         assert.ok(answer.body.error.code >= 40000);
       }
     });
+  });
+});
+
+describe('how fast one connection publishes', () => {
+  const limited = async (t, limits) => {
+    const dir = temporaryDirectory();
+    fs.writeFileSync(path.join(dir, 'fanfare.toml'), `[limits]\n${limits}\n`);
+    const server = await Server.start({ dir, args: ['--config', path.join(dir, 'fanfare.toml')] });
+    t.after(() => server.stop());
+    return server;
+  };
+
+  test('is announced, holds exactly, and what is too fast is a NACK with 42911', async (t) => {
+    const server = await limited(t, 'messages_per_second_max = 20');
+    const wire = await Wire.connect(server);
+    t.after(() => wire.destroy());
+    assert.equal(wire.connected.connectionDetails.maxInboundRate, 20);
+    await wire.attach('fast');
+    const answers = await Promise.all(range(200).map((i) => wire.publish('fast', { name: `m${i}` })));
+    const taken = answers.filter((answer) => answer.action === ACTION.ACK).length;
+    const refused = answers.filter((answer) => answer.error?.code === 42911 && answer.error.statusCode === 429).length;
+    assert.equal(taken + refused, 200, 'nothing is silent');
+    assert.ok(taken >= 20 && taken <= 25, `${taken} taken`);
+    const delivered = new Set();
+    while (delivered.size < taken) for (const m of (await wire.message('fast')).messages) delivered.add(m.name);
+    await new Promise((resolve) => setTimeout(resolve, 1100));
+    assert.equal((await wire.publish('fast', { name: 'later' })).action, ACTION.ACK, 'the connection lives');
+    const other = await Wire.connect(server);
+    assert.equal((await other.publish('fast', { name: 'other' })).action, ACTION.ACK, 'it is each connection\'s own');
+    other.destroy();
+  });
+
+  test('counts the messages of an array and presence events', async (t) => {
+    const server = await limited(t, 'messages_per_second_max = 20');
+    const wire = await Wire.connect(server, { clientId: 'ann' });
+    t.after(() => wire.destroy());
+    await wire.attach('arrays');
+    assert.equal((await wire.publish('arrays', range(50).map((i) => ({ name: `${i}` })))).action, ACTION.ACK, 'alone it passes');
+    assert.equal((await wire.publish('arrays', { name: 'too early' })).error?.code, 42911);
+    assert.equal((await wire.presence('arrays', { action: PRESENCE.enter })).error?.code, 42911);
+  });
+
+  test('has no limit by default, and none is announced', async (t) => {
+    const wire = await Wire.connect(guard.server);
+    t.after(() => wire.destroy());
+    assert.equal('maxInboundRate' in wire.connected.connectionDetails, false);
+    const answers = await Promise.all(range(3000).map((i) => wire.publish('unlimited', { name: `${i}` })));
+    assert.ok(answers.every((answer) => answer.action === ACTION.ACK));
   });
 });
 

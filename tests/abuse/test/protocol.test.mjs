@@ -89,12 +89,37 @@ describe('order', () => {
     }
   });
 
-  test('a message without msgSerial does not hang the others', async (t) => {
+  test('a frame without action is a ping if nothing in it says otherwise, and else refused', async (t) => {
     const wire = await connect();
     t.after(() => wire.destroy());
-    wire.send({ action: ACTION.MESSAGE, channel: 'noserial', messages: [{ name: 'x' }] });
-    await Promise.race([wire.roundTrip(), wire.closed]);
+    for (const ping of [{ id: 'p1' }, { id: 'p2', msgSerial: 0, flags: 0 }, { id: 'p3', 1: 2 }]) {
+      wire.send(ping); // ably-go leaves a zero out
+      await wire.next((m) => m.action === ACTION.HEARTBEAT && m.id === ping.id, 'the answer to a ping');
+    }
+    for (const lost of [{ channel: 'x' }, { messages: [{ name: 'x' }] }, { presence: [{ action: 2 }] }, { auth: { accessToken: 'x' } }]) {
+      wire.send(lost);
+      const refusal = await wire.next((m) => m.action === ACTION.ERROR, 'an ERROR');
+      assert.equal(refusal.error.code, 40000);
+      assert.match(refusal.error.message, /action/);
+    }
   });
+
+  for (const action of ['MESSAGE', 'PRESENCE']) {
+    test(`a ${action} without msgSerial is refused, reaches nobody, and takes no other's place`, async (t) => {
+      const wire = await connect();
+      t.after(() => wire.destroy());
+      await wire.attach('noserial');
+      for (const msgSerial of [undefined, null]) {
+        wire.send({ action: ACTION[action], channel: 'noserial', msgSerial, messages: [{ name: 'x' }], presence: [{ action: PRESENCE.enter, clientId: 'x' }] });
+        const refusal = await wire.next((m) => m.action === ACTION.ERROR, 'an ERROR');
+        assert.equal(refusal.error.code, 40000);
+        assert.match(refusal.error.message, /msgSerial/);
+      }
+      const outcome = await wire.publish('noserial', { name: 'the first' });
+      assert.equal(outcome.action, ACTION.ACK);
+      assert.equal((await wire.message('noserial')).messages[0].name, 'the first');
+    });
+  }
 
   test('frames after CLOSE are not acted on', async () => {
     const watcher = await connect();

@@ -95,9 +95,8 @@ describe('a token request', () => {
 
   test('with the same nonce at another time is another request', async () => {
     const nonce = `literal-${Math.random()}`;
-    // Ahead, not back: what was signed before the server started is refused, because it may have been spent then.
-    for (const ahead of [0, 1000, 2000]) {
-      const answer = await requestToken(server, { nonce, timestamp: Date.now() + ahead });
+    for (const offset of [0, 1000, -2000]) {
+      const answer = await requestToken(server, { nonce, timestamp: Date.now() + offset });
       assert.ok(answer.status < 300, JSON.stringify(answer.body));
     }
   });

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe } from 'node:test';
 import { Server } from '../../lib/server.mjs';
+import { Wire } from '../../lib/wire.mjs';
 import { keyWith, provision } from '../../lib/http.mjs';
 import { both, channelName, connected, gather, refused, test, within } from '../sdk.mjs';
 
@@ -69,6 +70,21 @@ describe('the occupancy parameter', () => {
     assert.deepEqual(got.items.map((m) => m.name), ['x']);
     assert.deepEqual((await watcher.channels.get(name).history()).items.map((m) => m.name), ['x']);
   });
+});
+
+test('an occupancy event says how far the client has come, as every message does', async (t) => {
+  const name = channelName(t);
+  const wire = await Wire.connect(server);
+  t.after(() => wire.destroy());
+  const occupied = (count) =>
+    wire.next((m) => m.messages?.[0].name === '[meta]occupancy' && JSON.parse(m.messages[0].data).metrics.connections === count, `occupancy ${count}`);
+  const { channelSerial } = await wire.attach(name, { params: { occupancy: 'metrics' } });
+  assert.equal((await occupied(1)).channelSerial, channelSerial);
+  await wire.publish(name, { name: 'x' });
+  const message = await wire.next((m) => m.messages?.[0].name === 'x', 'the message');
+  const other = await connected(t, server);
+  await other.channels.get(name).attach();
+  assert.equal((await occupied(2)).channelSerial, message.channelSerial);
 });
 
 describe('metachannels', () => {

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { Server, freePort, temporaryDirectory } from '../../lib/server.mjs';
 import { ACTION, Wire } from '../../lib/wire.mjs';
-import { request, requestToken, tokenFor } from '../../lib/http.mjs';
+import { assertError, request, requestToken, tokenFor, tokenRequest } from '../../lib/http.mjs';
 import { channelName, connected, data, gather, next, range, reached, rest, test, within } from '../sdk.mjs';
 
 async function place(t) {
@@ -47,6 +47,40 @@ test('what was acknowledged before kill -9 is there after it', async (t) => {
   await rest(second).channels.get('persisted:killed').publish({ id: 'k7', name: 'again' });
   const again = (await rest(second).channels.get('persisted:killed').history({ limit: 1000 })).items;
   assert.equal(again.filter((m) => m.id === 'k7').length, 1, 'an id is still known after the restart');
+});
+
+test('what was revoked before kill -9 is refused after it', async (t) => {
+  const start = await place(t);
+  const first = await start();
+  const [keyName] = first.key.split(':');
+  const { token } = await tokenFor(first, { clientId: 'ann' });
+  const { token: other } = await tokenFor(first, { clientId: 'bob' });
+  const revoked = await request(first, 'POST', `/keys/${keyName}/revokeTokens`, { body: { targets: ['clientId:ann'] } });
+  assert.equal(revoked.status, 201);
+  await first.kill();
+  const second = await start();
+  assertError(await request(second, 'GET', '/channels/x/messages', { token }), 401, 40141);
+  assert.equal((await request(second, 'GET', '/channels/x/messages', { token: other })).status, 200);
+  const wire = await Wire.open(second, { access_token: token });
+  assert.equal((await wire.next(() => true, 'the refusal')).error?.code, 40141);
+  wire.destroy();
+});
+
+test('a token request that was used before kill -9 is not good again; one that was not still is', async (t) => {
+  const start = await place(t);
+  const first = await start();
+  // Signed ahead of the server's next start, so that its age alone says nothing.
+  const [used, unused] = range(2).map(() => tokenRequest(first.key, { timestamp: Date.now() + 60_000 }));
+  const early = tokenRequest(first.key);
+  const path = `/keys/${used.keyName}/requestToken`;
+  const ask = (server, body) => request(server, 'POST', path, { authorization: null, body });
+  assert.equal((await ask(first, used)).status, 201);
+  await first.kill();
+  const second = await start();
+  assertError(await ask(second, used), 401, 40105);
+  assert.equal((await ask(second, unused)).status, 201);
+  assert.equal((await ask(second, early)).status, 201, 'signed before the start, and never used');
+  assertError(await ask(second, early), 401, 40105);
 });
 
 test('many come back while others publish already: ATTACHED first, then the missed, then the live, nothing twice', async (t) => {

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe } from 'node:test';
+import { assertError, request } from '../../lib/http.mjs';
 import { Server } from '../../lib/server.mjs';
 import { FLAG, Wire } from '../../lib/wire.mjs';
 import { allPages, both, channelName, connected, data, gather, range, refused, rest, test } from '../sdk.mjs';
@@ -58,6 +59,28 @@ describe('rewind', () => {
     const most = await gather(client.channels.get(many, { params: { rewind: '100' } }));
     assert.deepEqual(data(await most.fence(client)), range(100, 50).map(String));
   });
+
+  for (const prefix of ['', 'persisted:']) {
+    both(`that is cut by the server says so with 90004 (${prefix || 'plain'})`, async (t, binary) => {
+      const name = channelName(t, prefix);
+      await published(name, 100);
+      const client = async () => connected(t, server, { useBinaryProtocol: binary });
+      const began = async (params, expected, reason) => {
+        const got = await gather((await client()).channels.get(name, { params }));
+        assert.equal(got.change.reason?.code, reason, JSON.stringify(params));
+        assert.equal(got.change.reason?.statusCode, reason && 404);
+        assert.deepEqual(data(await got.until(expected.length)), expected.map(String), JSON.stringify(params));
+      };
+      await began({ rewind: '150' }, range(100), undefined);
+      await rest(server).channels.get(name).publish('n', '100');
+      await began({ rewind: '150' }, range(100, 1), 90004);
+      await began({ rewind: '100' }, range(100, 1), undefined);
+      await began({ rewind: '90s' }, range(100, 1), 90004);
+      // The client's own limit takes nothing from it that it wants.
+      await began({ rewind: '90s', rewindLimit: '5' }, range(5, 96), undefined);
+      await began({ rewind: '90s', rewindLimit: '500' }, range(100, 1), 90004);
+    });
+  }
 
   test('works again after a detach', async (t) => {
     const name = channelName(t);
@@ -167,6 +190,24 @@ describe('history until the attachment', () => {
       const whole = [...old, ...(await live.fence(publisher))].filter((m) => m.name === 'n').map((m) => Number(m.data));
       assert.deepEqual(whole, range(sent));
     }
+  });
+
+  test('is refused with 90008 where the channel cannot tell what was before', async (t) => {
+    const [name, kept] = [channelName(t), channelName(t, 'persisted:')];
+    const client = await connected(t, server);
+    const until = async (channel, change) => {
+      await published(channel, 1);
+      await client.channels.get(channel).attach();
+      const { attachSerial } = client.channels.get(channel).properties;
+      return request(server, 'GET', `/channels/${channel}/messages?fromSerial=${encodeURIComponent(change(attachSerial))}`);
+    };
+    const old = (serial) => serial.replace(/^\d+/, (millis) => String(Number(millis) - 3_600_000).padStart(14, '0'));
+    assert.equal((await until(name, (serial) => serial)).body.length, 1);
+    for (const channel of [name, kept]) {
+      assertError(await until(channel, (serial) => serial.replace(/@.*/, '@anotherlife')), 400, 90008);
+    }
+    assertError(await until(name, old), 400, 90008);
+    assert.deepEqual((await until(kept, old)).body, [], 'a channel that stores all can tell: nothing');
   });
 
   test('asks for an attachment', async (t) => {

@@ -190,6 +190,11 @@ impl Identity {
         self.token()?.claims.user_claim(channel)
     }
 
+    /// Messages a second that the issuer lets the client publish on `channel`, if it says so.
+    pub fn publish_rate(&self, channel: &str) -> Option<f64> {
+        self.token()?.claims.publish_rate(channel)
+    }
+
     /// Whether `next` may take the place of this identity on a live connection.
     pub fn check_successor(&self, next: &Identity) -> Result<(), ErrorInfo> {
         if self.app.id != next.app.id {

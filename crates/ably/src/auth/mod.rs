@@ -11,6 +11,7 @@
 mod basic;
 mod claims;
 mod credentials;
+mod durable;
 mod embedded;
 mod identity;
 mod jwt;
@@ -34,6 +35,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 pub use claims::ChannelClaims;
 pub use credentials::{AuthHeaders, Credentials};
+pub use durable::{NONCES, REVOCATIONS, Restored};
 pub use identity::{
     ClientIdRule, Identity, Method, Token, TokenId, TokenKind, resolve_client_id, resolve_message_client_id,
 };
@@ -87,7 +89,7 @@ impl Authenticator {
         Self { nonces: Mutex::new(NonceCache::new(started)), revocations: Revocations::default() }
     }
 
-    /// What has been revoked: for restoring at start, and for checks of live connections.
+    /// What has been revoked: for checks of live connections.
     pub fn revocations(&self) -> &Revocations {
         &self.revocations
     }

@@ -10,13 +10,13 @@ use fanfare_model::{AppId, KeyName, Now, Timestamp};
 /// How far a token request's timestamp may be from now, before or after.
 pub(super) const WINDOW: Duration = Duration::from_secs(120);
 /// A request may be used from when its timestamp is `WINDOW` ahead until it is `WINDOW` behind.
-const REMEMBERED: Duration = Duration::from_secs(240);
+pub(super) const REMEMBERED: Duration = Duration::from_secs(240);
 /// Nonces in the window of all apps together, of about 100 bytes each.
 const NONCES_MAX: usize = 1_000_000;
 /// Nonces in the window of one app, so that no app can use up the room of the others.
 const NONCES_PER_APP_MAX: usize = 200_000;
 
-type Hash = [u8; 16];
+pub(super) type Hash = [u8; 16];
 
 /// The nonces that have been used and could still be used again. Full means that no more token requests are
 /// taken until some have passed: to forget one would be to let it be replayed.
@@ -41,13 +41,13 @@ impl NonceCache {
     }
 
     /// Uses a nonce up. Call it only with what a verified request says: strangers must not fill this.
-    pub fn spend(
+    pub(super) fn spend(
         &mut self,
         key: &KeyName,
         nonce: &str,
         stamped: Timestamp,
         now: Now,
-    ) -> Result<(), ErrorInfo> {
+    ) -> Result<Hash, ErrorInfo> {
         self.forget(now.mono);
         let stale = stamped < self.since || stamped.max(now.wall) - stamped.min(now.wall) > WINDOW;
         if stale {
@@ -63,7 +63,15 @@ impl NonceCache {
         }
         used.insert(hash);
         self.order.push_back((now.mono + REMEMBERED, key.app.clone(), hash));
-        Ok(())
+        Ok(hash)
+    }
+
+    /// What an earlier process used up. When in that time it did is not known, so it counts as now.
+    pub(super) fn restore(&mut self, spent: impl IntoIterator<Item = (AppId, Hash)>, now: Duration) {
+        for (app, hash) in spent {
+            self.apps.entry(app.clone()).or_default().insert(hash);
+            self.order.push_back((now + REMEMBERED, app, hash));
+        }
     }
 
     fn forget(&mut self, now: Duration) {

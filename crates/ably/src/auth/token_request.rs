@@ -6,10 +6,12 @@ use std::time::Duration;
 use base64::Engine;
 use fanfare_model::error::{self, ErrorInfo};
 use fanfare_model::{Capability, KeyName, Now, Timestamp};
+use fanfare_store::Entry;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
 use super::credentials::{LENIENT, Presented};
+use super::durable::spent;
 use super::identity::{ClientIdRule, granted};
 use super::opaque::{self, Claims};
 use super::secret::is_mac;
@@ -43,6 +45,8 @@ pub struct TokenDetails {
     /// Canonical JSON.
     pub capability: String,
     pub client: ClientIdRule,
+    /// To be durable before the token is handed out: the same request must not serve again.
+    pub spent: Option<Entry>,
 }
 
 impl TokenDetails {
@@ -163,11 +167,11 @@ impl Authenticator {
             return Err(error::bad_request("keyName is not the one in the path"));
         }
         let key = KeyName::parse(key_name).map_err(|_| error::invalid_credentials("no such key"))?;
-        let issuer = match &request.mac {
+        let (issuer, spent) = match &request.mac {
             Some(mac) => self.verify_signed(apps, &key, &request, mac, now)?,
             None => self.verify_with_key(apps, &key, &request, credentials, transport, now)?,
         };
-        issue(&issuer, &request, now.wall)
+        Ok(TokenDetails { spent, ..issue(&issuer, &request, now.wall)? })
     }
 
     fn verify_signed(
@@ -177,7 +181,7 @@ impl Authenticator {
         request: &TokenRequest,
         mac: &str,
         now: Now,
-    ) -> Result<Issuer, ErrorInfo> {
+    ) -> Result<(Issuer, Option<Entry>), ErrorInfo> {
         let wrong = || error::invalid_credentials("the mac is wrong");
         let mac = LENIENT.decode(mac).map_err(|_| wrong())?;
         let signed = request.signed(key);
@@ -198,8 +202,8 @@ impl Authenticator {
         let missing = |what| error::bad_request(format!("a signed token request has a {what}"));
         let timestamp = request.timestamp()?.ok_or_else(|| missing("timestamp"))?;
         let nonce = request.nonce.as_deref().filter(|n| !n.is_empty()).ok_or_else(|| missing("nonce"))?;
-        self.spend_nonce(key, nonce, timestamp, now)?;
-        Ok(issuer)
+        let spent = self.spend_nonce(key, nonce, timestamp, now)?;
+        Ok((issuer, Some(spent)))
     }
 
     fn verify_with_key(
@@ -210,7 +214,7 @@ impl Authenticator {
         credentials: &Credentials,
         transport: Transport,
         now: Now,
-    ) -> Result<Issuer, ErrorInfo> {
+    ) -> Result<(Issuer, Option<Entry>), ErrorInfo> {
         if matches!(credentials.presented, Presented::Token(_)) {
             return Err(error::needs_basic("or a signed token request"));
         }
@@ -220,20 +224,27 @@ impl Authenticator {
         }
         // Optional here, but what is there is held to.
         let timestamp = request.timestamp()?;
-        if let Some(nonce) = request.nonce.as_deref().filter(|n| !n.is_empty()) {
-            self.spend_nonce(key, nonce, timestamp.unwrap_or(now.wall), now)?;
-        }
+        let nonce = request.nonce.as_deref().filter(|n| !n.is_empty());
+        let spend = |nonce| self.spend_nonce(key, nonce, timestamp.unwrap_or(now.wall), now);
+        let spent = nonce.map(spend).transpose()?;
         let issuer_key = identity.app.keys.get(&key.key).cloned();
         let issuer_key = issuer_key.ok_or_else(|| error::unknown_key(""))?;
-        Ok(Issuer { app: identity.app, key: issuer_key })
+        Ok((Issuer { app: identity.app, key: issuer_key }, spent))
     }
 
-    fn spend_nonce(&self, key: &KeyName, nonce: &str, stamped: Timestamp, now: Now) -> Result<(), ErrorInfo> {
+    fn spend_nonce(
+        &self,
+        key: &KeyName,
+        nonce: &str,
+        stamped: Timestamp,
+        now: Now,
+    ) -> Result<Entry, ErrorInfo> {
         if nonce.len() > NONCE_BYTES_MAX {
             return Err(error::bad_request(format!("a nonce may have {NONCE_BYTES_MAX} bytes at most")));
         }
         // A nonce counts together with the timestamp: some SDKs send a literal of the app's choice.
-        self.nonces.lock().spend(key, &format!("{}:{nonce}", stamped.0), stamped, now)
+        let hash = self.nonces.lock().spend(key, &format!("{}:{nonce}", stamped.0), stamped, now)?;
+        Ok(spent(&key.app, &hash, now.wall))
     }
 }
 
@@ -256,5 +267,6 @@ fn issue(issuer: &Issuer, request: &TokenRequest, issued: Timestamp) -> Result<T
         expires: issued + ttl,
         capability: allowed,
         client,
+        spent: None,
     })
 }

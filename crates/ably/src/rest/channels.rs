@@ -1,15 +1,16 @@
 //! `GET /channels/{ch}` and `GET /channels`.
 
-use fanfare_engine::{ChannelStatus, Occupancy};
+use fanfare_engine::ChannelStatus;
 use fanfare_model::error::{self, ErrorInfo};
 use fanfare_model::{AppId, Operation};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::Server;
 use super::ask::ask;
 use super::context::Context;
 use super::paging::{self, Page};
 use super::respond::{self, Answer};
+use crate::metadata::channel_details;
 use crate::wire;
 
 pub(super) async fn status(context: &Context, channel: &str) -> respond::Result {
@@ -20,30 +21,7 @@ pub(super) async fn status(context: &Context, channel: &str) -> respond::Result 
 
 /// Who asks about a channel makes it active, as far as anyone can tell.
 fn details(status: &ChannelStatus) -> Value {
-    let Occupancy {
-        connections,
-        publishers,
-        subscribers,
-        presence_connections,
-        presence_members,
-        presence_subscribers,
-    } = status.occupancy;
-    json!({
-        "channelId": status.name.as_str(),
-        "status": {
-            "isActive": true,
-            "occupancy": { "metrics": {
-                "connections": connections,
-                "publishers": publishers,
-                "subscribers": subscribers,
-                "presenceConnections": presence_connections,
-                "presenceMembers": presence_members,
-                "presenceSubscribers": presence_subscribers,
-                "objectPublishers": 0,
-                "objectSubscribers": 0,
-            } },
-        },
-    })
+    channel_details(status, true)
 }
 
 /// How channels are listed.

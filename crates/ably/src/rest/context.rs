@@ -153,10 +153,14 @@ impl Context {
         }
         let body = std::mem::take(self.body.get_mut());
         axum::body::to_bytes(body, BODY_BYTES_MAX).await.map_err(|failure| {
-            let source = std::error::Error::source(&failure);
-            match source.is_some_and(|s| s.is::<http_body_util::LengthLimitError>()) {
-                true => too_large(),
-                false => error::bad_request("the body could not be read"),
+            let causes = || std::iter::successors(Some(&failure as &dyn std::error::Error), |e| e.source());
+            let is_late = |e: &std::io::Error| e.kind() == std::io::ErrorKind::TimedOut;
+            if causes().any(|e| e.is::<http_body_util::LengthLimitError>()) {
+                too_large()
+            } else if causes().any(|e| e.downcast_ref().is_some_and(is_late)) {
+                ErrorInfo::new(40000, 408, "the body took too long")
+            } else {
+                error::bad_request("the body could not be read")
             }
         })
     }

@@ -31,6 +31,9 @@ async fn read(context: &Context, channel: &str, segment: &'static str, kind: Bod
     let query =
         Query { kind, from: range.from, to: range.to, direction: range.direction, limit: range.limit + 1 };
     let history = ask(|reply| context.engine().history(channel, query, reply)).await??;
+    if range.until.as_ref().is_some_and(|until| until.epoch != history.epoch) {
+        return Err(error::attach_point_not_found("the channel began anew since"));
+    }
     let (items, next) = range.select(&history);
     let body = match kind {
         BodyKind::Presence => {
@@ -68,6 +71,8 @@ struct Range {
     limit: usize,
     /// The last item of the page before.
     after: Option<Place>,
+    /// An attachment's beginning, up to which the history goes.
+    until: Option<Serial>,
 }
 
 impl Range {
@@ -90,14 +95,22 @@ impl Range {
         let until = until.map(|text| {
             text.parse::<Serial>().map_err(|_| error::invalid_parameter("fromSerial is not a serial"))
         });
+        let until = until.transpose()?;
         let mut range = Self {
             from: start.map_or(Stamp::default(), Stamp::at).max(oldest(context, app, channel)),
             to: end.map_or(Stamp(u64::MAX), last_of),
             direction,
             limit: paging::limit(query, &app.limits)?,
             after: query.text("cursor").map(Place::parse).transpose()?,
+            until,
         };
-        if let Some(until) = until.transpose()? {
+        if let Some(until) = &range.until {
+            // Of a channel that stores all, any point of its log will do.
+            let stores_all = app.rules.of(channel).durability == Durability::Persist;
+            let tail_since = Stamp::at(context.now.wall.saturating_sub(app.limits.tail_age_max));
+            if !stores_all && until.stamp < tail_since {
+                return Err(error::attach_point_not_found("it is older than what the channel keeps"));
+            }
             range.to = range.to.min(until.stamp);
         }
         match (range.after, range.direction) {
@@ -218,7 +231,8 @@ mod tests {
                         (None, Direction::Forwards) => 0,
                         (None, Direction::Backwards) => sizes.len() - 1,
                     };
-                    let range = Range { from: Stamp(0), to: Stamp(u64::MAX), direction, limit, after };
+                    let (from, to, until) = (Stamp(0), Stamp(u64::MAX), None);
+                    let range = Range { from, to, direction, limit, after, until };
                     let history = history(&sizes, direction, start, limit + 1);
                     let (items, next) = range.select(&history);
                     assert!(items.len() <= limit);

@@ -37,7 +37,9 @@ use fanfare_model::{App, AppId, Now};
 use parking_lot::Mutex;
 
 use crate::auth::{AppLookup, Authenticator, BasicOverPlain};
+use crate::wire::Shape;
 
+pub use respond::refusal;
 pub use sandbox::{Address, LocalSandbox, Sandbox, SandboxFuture};
 
 /// The largest request body: a batch of the most that one may hold.
@@ -88,8 +90,22 @@ async fn serve(State(server): State<Arc<Server>>, request: Request) -> Response 
     let (style, refused) = respond::Style::of(&parts);
     let context = refused.and_then(|()| context::Context::new(server.clone(), parts, body, style.format));
     let answer = match context {
-        Ok(context) => routes::answer(context).await,
+        Ok(context) => shaped(context).await,
         Err(refusal) => Err(refusal),
     };
     style.render(answer, &server.state.server_id)
+}
+
+/// What was asked for, and of that what the caller wants to see.
+async fn shaped(context: context::Context) -> respond::Result {
+    let format = context.format;
+    let shape = match context.method {
+        Method::GET => context.query.shape()?,
+        _ => Shape::default(),
+    };
+    let mut answer = routes::answer(context).await?;
+    if !shape.is_plain() && answer.error.is_none() && !answer.body.is_empty() {
+        answer.body = shape.apply(format, &answer.body)?;
+    }
+    Ok(answer)
 }

@@ -6,6 +6,8 @@ use fanfare_model::{Limits, Stamp};
 use super::uri::{Query, encode};
 
 const LIMIT_DEFAULT: usize = 100;
+/// Every page is to look like the first.
+const SHAPE: &[&str] = &["fields", "select", "flatten"];
 
 /// How many items the caller wants.
 pub(super) fn limit(query: &Query, limits: &Limits) -> Result<usize, ErrorInfo> {
@@ -54,7 +56,7 @@ impl Page<'_> {
     /// Adds parameters that are passed on as they came.
     pub(super) fn keep(&mut self, query: &Query, names: &[&'static str]) {
         let given = |name: &&'static str| Some((*name, query.text(name)?.to_owned()));
-        self.params.extend(names.iter().filter_map(given));
+        self.params.extend(names.iter().chain(SHAPE).filter_map(given));
     }
 
     pub(super) fn links(&self) -> Vec<String> {

@@ -119,9 +119,13 @@ impl Speaker {
             return Err(error::bad_request("there is no message to publish"));
         }
         let identified = self.identity.app.rules.of(&channel.name).identified;
+        let claim = self.identity.user_claim(channel.name.as_str());
         for message in &mut messages {
             message.id = message.id.take().filter(|id| !id.is_empty());
             message.client_id = self.client_id(message.client_id.take(), behalf)?;
+            if claim.is_some() {
+                message.extras = wire::with_user_claim(message.extras.take(), claim);
+            }
             if identified && message.client_id.is_none() {
                 return Err(error::needs_identified(""));
             }

@@ -55,6 +55,19 @@ impl Answer {
     }
 }
 
+/// A whole answer for a request that nobody looked at: status, headers and body, in JSON.
+pub fn refusal(error: &ErrorInfo) -> (u16, Vec<(&'static str, String)>, String) {
+    let body = json!({ "error": error_value(error) }).to_string();
+    let headers = vec![
+        ("content-type", "application/json".to_owned()),
+        ("x-ably-errorcode", error.code.to_string()),
+        ("x-ably-errormessage", error.message.to_string()),
+        ("access-control-allow-origin", "*".to_owned()),
+        ("access-control-expose-headers", EXPOSED.to_owned()),
+    ];
+    (error.status, headers, body)
+}
+
 /// What frames write as `error`, as a value.
 pub(super) fn error_value(error: &ErrorInfo) -> Value {
     json!({

@@ -1,5 +1,6 @@
 //! Paths and queries, decoded strictly: what is not UTF-8 or a broken escape is refused, never guessed at.
 
+use crate::wire::Shape;
 use fanfare_model::error::{self, ErrorInfo};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -70,6 +71,12 @@ impl Query {
             Some("false" | "0") => Ok(Some(false)),
             Some(_) => Err(error::invalid_parameter(format!("{name} is true or false"))),
         }
+    }
+
+    /// How the answer is to be cut and folded.
+    pub(super) fn shape(&self) -> Result<Shape, ErrorInfo> {
+        let flatten = self.flag("flatten")?.unwrap_or(false);
+        Shape::new(self.text("fields"), self.text("select"), flatten)
     }
 
     pub(super) fn integer(&self, name: &str) -> Result<Option<i64>, ErrorInfo> {

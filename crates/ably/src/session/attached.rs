@@ -89,17 +89,24 @@ impl AblySession {
         }
     }
 
-    pub(super) fn occupancy(&mut self, attachment: AttachmentId, occupancy: &Occupancy, out: &mut Outputs) {
+    pub(super) fn occupancy(
+        &mut self,
+        attachment: AttachmentId,
+        occupancy: &Occupancy,
+        serial: Option<&Serial>,
+        out: &mut Outputs,
+    ) {
         let (format, number) = (self.format, self.next_number());
         let Some(channel) = self.attachment(attachment).filter(|c| c.attached) else { return };
         let metrics = channel.metrics.of(occupancy);
         if metrics.is_empty() {
             return;
         }
+        let serial = serial.map(Serial::to_string);
         let id = format!("occupancy-{}-{number}:0", out.now.wall.0);
         let message = wire::Occupancy {
             channel: &channel.name,
-            channel_serial: None,
+            channel_serial: serial.as_deref(),
             id: &id,
             timestamp: out.now.wall,
             metrics: &metrics,

@@ -12,6 +12,7 @@ use super::encoder::ChannelEncoder;
 use super::names::parse_name;
 use super::settings::{self, Metrics, Settings};
 use crate::auth::ClientIdRule;
+use crate::metadata::narrator;
 use crate::wire::{self, ProtocolMessage, flag};
 
 /// A channel that the client attached to, or is about to.
@@ -42,6 +43,7 @@ impl Channel {
             audience: settings::audience(self.modes, self.echo, self.metrics),
             roles: settings::roles(self.modes),
             since,
+            narrator: narrator(&self.key.name).filter(|_| self.modes & flag::SUBSCRIBE != 0),
         }))
     }
 }
@@ -75,7 +77,7 @@ impl AblySession {
         let qualified: Vec<(Cow<'_, str>, Cow<'_, str>)> =
             form_urlencoded::parse(qualifier.as_bytes()).collect();
         let params = qualified.iter().chain(&frame.params).map(|(k, v)| (&**k, &**v));
-        let settings = Settings::parse(frame.flags, params, self.limits().rewind_messages_max)?;
+        let settings = Settings::parse(frame.flags, params)?;
         let most = self.limits().channels_per_connection_max;
         if self.channels.len() >= most && self.channel(requested).is_none() {
             return Err(error::too_many_channels(format!("the limit is {most}")));

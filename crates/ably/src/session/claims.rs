@@ -8,6 +8,7 @@ use fanfare_model::error;
 
 use super::acks::{Acks, Settled};
 use super::connect::ConnectionKey;
+use super::token_rate::Rates;
 use super::{AblySession, Phase, close};
 use crate::auth::{Identity, Method};
 
@@ -21,6 +22,7 @@ struct Claim {
 struct Carried {
     last_seen: i64,
     results: VecDeque<Settled>,
+    rates: Option<Box<Rates>>,
 }
 
 impl AblySession {
@@ -37,6 +39,7 @@ impl AblySession {
             Phase::Claiming(key) => match carried {
                 Some(carried) => {
                     self.acks = Acks::carried(carried.last_seen, carried.results);
+                    self.rates = carried.rates;
                     self.identify(key.connection, None, out);
                     self.timers.keep_results(&self.acks, out.now.mono);
                 }
@@ -86,7 +89,8 @@ impl AblySession {
         let (last_seen, results) = self.acks.carry();
         self.phase = Phase::Over;
         self.timers = Default::default();
-        out.push(Command::Answer { claim, state: Some(Box::new(Carried { last_seen, results })) });
+        let carried = Carried { last_seen, results, rates: self.rates.take() };
+        out.push(Command::Answer { claim, state: Some(Box::new(carried)) });
     }
 }
 

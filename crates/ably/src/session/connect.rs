@@ -39,8 +39,6 @@ pub struct Host {
     /// Told to clients, for whoever looks for the server's side of a story.
     pub server_id: Box<str>,
     pub site_code: Option<Box<str>>,
-    /// Messages a second. Advice to clients only.
-    pub max_inbound_rate: u32,
     /// Fills with bytes that nobody can guess: connections' secrets are made of them.
     pub random: Random,
 }
@@ -265,7 +263,7 @@ impl AblySession {
                 client_id: self.identity.client.as_wire(),
                 max_message_size: limits.message_bytes_max,
                 max_frame_size: limits.frame_bytes_max,
-                max_inbound_rate: self.host.max_inbound_rate,
+                max_inbound_rate: limits.messages_per_second_max.map(std::num::NonZeroU32::get),
                 max_outbound_rate: None,
                 connection_state_ttl: limits.connection_state_ttl,
                 max_idle_interval: self.idle_interval(),

@@ -23,11 +23,13 @@ mod ids;
 mod names;
 mod presence;
 mod publish;
+mod rate;
 mod refused;
 mod settings;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod token_rate;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +46,7 @@ use connect::Secret;
 pub use connect::{ConnectParams, ConnectionKey, Host, OpenRequest, Random, Resume};
 pub(crate) use ids::{only_create, record_id};
 pub use names::parse_name;
+use rate::Rate;
 use timers::Timers;
 
 /// Frames that are not protocol messages; past it the connection is closed.
@@ -67,8 +70,11 @@ pub struct AblySession {
     channels: Vec<Channel>,
     acks: Acks,
     timers: Timers,
+    rate: Rate,
     /// Successors that wait for what is in flight. Rarely any.
     claims: Vec<fanfare_engine::ClaimId>,
+    /// Of a client whose token limits how fast it publishes.
+    rates: Option<Box<token_rate::Rates>>,
     idle_interval: Option<Duration>,
     remain_present_for: Option<Duration>,
     /// Numbers attachments, syncs and whatever else needs a number of its own.
@@ -105,7 +111,9 @@ impl AblySession {
             channels: Vec::new(),
             acks: Acks::default(),
             timers: Timers::default(),
+            rate: Rate::default(),
             claims: Vec::new(),
+            rates: None,
             idle_interval: params.idle_interval,
             remain_present_for: params.remain_present_for,
             sequence: 0,
@@ -121,6 +129,12 @@ impl AblySession {
 
     fn limits(&self) -> &Limits {
         &self.identity.app.limits
+    }
+
+    /// Counts what the client publishes against what it may.
+    fn take_rate(&mut self, items: usize, now: Duration) -> Result<(), ErrorInfo> {
+        let allowed = self.limits().messages_per_second_max;
+        self.rate.take(items, allowed, now)
     }
 
     fn is_open(&self) -> bool {
@@ -188,11 +202,13 @@ impl AblySession {
     /// The msgSerial of a message that is to be acknowledged and was not seen before. One that was is answered
     /// here, with what it was answered before.
     fn new_serial(&mut self, frame: &ProtocolMessage<'_>, out: &mut Outputs) -> Option<i64> {
-        let serial = frame.msg_serial.unwrap_or(0);
-        if serial < 0 {
-            self.bad_frame(&error::bad_request("a msgSerial is not negative"), out);
+        // Every SDK sends one, a zero too. Without it there is nothing to acknowledge by, and a repeat would not be
+        // known for one.
+        let Some(serial) = frame.msg_serial.filter(|serial| *serial >= 0) else {
+            let what = "what is to be acknowledged needs a msgSerial, 0 or greater";
+            self.bad_frame(&error::bad_request(what), out);
             return None;
-        }
+        };
         if self.acks.receive(serial) {
             return Some(serial);
         }
@@ -333,7 +349,9 @@ impl Session for AblySession {
                 self.settle(token as i64, Outcome::from(result), out);
             }
             Event::Gap { attachment, serial } => self.gap(attachment, &serial, out),
-            Event::Occupancy { attachment, occupancy } => self.occupancy(attachment, &occupancy, out),
+            Event::Occupancy { attachment, occupancy, serial } => {
+                self.occupancy(attachment, &occupancy, serial.as_ref(), out);
+            }
             Event::Members { attachment, members } => self.members(attachment, &members, out),
             Event::ClaimRequested { claim, request } => self.claim_requested(claim, request, out),
             Event::Claimed(state) => self.claimed(state, out),
@@ -369,6 +387,10 @@ impl Session for AblySession {
 
     fn country(&self) -> Option<CountryCode> {
         self.country
+    }
+
+    fn client_id(&self) -> Option<&fanfare_model::ClientId> {
+        self.identity.client.client_id()
     }
 
     fn prove(&self, secret: &str) -> Option<fanfare_model::ClientIdRule> {

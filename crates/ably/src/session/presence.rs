@@ -7,12 +7,15 @@ use fanfare_model::{ChannelKey, ConnectionId, MemberKey, Operation, PresenceEven
 use super::AblySession;
 use super::acks::Outcome;
 use crate::auth::resolve_message_client_id;
-use crate::wire::{PresenceInput, ProtocolMessage, flag};
+use crate::wire::{PresenceInput, ProtocolMessage, flag, with_user_claim};
 
 impl AblySession {
     pub(super) fn presence(&mut self, mut frame: ProtocolMessage<'_>, out: &mut Outputs) {
         let Some(serial) = self.new_serial(&frame, out) else { return };
         let inputs = std::mem::replace(&mut frame.presence, Ok(Vec::new()));
+        if let Err(refusal) = self.take_rate(inputs.as_ref().map_or(1, Vec::len), out.now.mono) {
+            return self.refuse(serial, refusal, out);
+        }
         match self.events(&frame, inputs, serial, out.now.wall) {
             Ok((_, events)) if events.is_empty() => self.settle(serial, Outcome::Accepted, out),
             Ok((channel, events)) => {
@@ -36,11 +39,17 @@ impl AblySession {
             return Err(error::presence_not_attached(""));
         }
         let base = self.own_id(serial);
+        let claim = self.identity.user_claim(key.name.as_str());
         let events = inputs.into_iter().enumerate().map(|(index, input)| {
             let id = input.id.clone().unwrap_or_else(|| format!("{base}:{index}").into());
-            self.event(input, id, connection, now)
+            let mut event = self.event(input, id, connection, now)?;
+            if claim.is_some() {
+                event.extras = with_user_claim(event.extras.take(), claim);
+            }
+            Ok(event)
         });
-        Ok((key, events.collect::<Result<_, _>>()?))
+        let events = events.collect::<Result<_, ErrorInfo>>()?;
+        Ok((key, events))
     }
 
     fn event(

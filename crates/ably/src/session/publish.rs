@@ -15,12 +15,29 @@ impl AblySession {
     pub(super) fn message(&mut self, mut frame: ProtocolMessage<'_>, out: &mut Outputs) {
         let Some(serial) = self.new_serial(&frame, out) else { return };
         let publish = std::mem::replace(&mut frame.messages, Ok(Publish::default()));
+        let items = publish.as_ref().map_or(1, |p| p.messages.len());
+        if let Err(refusal) = self.take_rate(items, out.now.mono) {
+            return self.refuse(serial, refusal, out);
+        }
         match self.draft(&frame, publish, serial) {
             Ok((_, draft)) if draft.messages.is_empty() => self.settle(serial, Outcome::Accepted, out),
             Ok((channel, draft)) => {
+                if let Err(refusal) = self.admit(&channel, draft.messages.len(), out) {
+                    return self.refuse(serial, refusal, out);
+                }
                 out.push(Command::Publish { channel, draft: Box::new(draft), token: serial as u64 });
             }
             Err(refusal) => self.refuse(serial, refusal, out),
+        }
+    }
+
+    /// Holds a publish against the rate that the client's token allows, if it names one.
+    fn admit(&mut self, channel: &ChannelKey, messages: usize, out: &Outputs) -> Result<(), ErrorInfo> {
+        match self.identity.publish_rate(channel.name.as_str()) {
+            Some(rate) => {
+                self.rates.get_or_insert_default().take(&channel.name, rate, messages, out.now.mono)
+            }
+            None => Ok(()),
         }
     }
 
@@ -31,9 +48,6 @@ impl AblySession {
         serial: i64,
     ) -> Result<(ChannelKey, Draft), ErrorInfo> {
         let key = self.target(frame, Operation::Publish, flag::PUBLISH)?;
-        if key.name.is_meta() {
-            return Err(error::not_permitted("only the server publishes on a metachannel"));
-        }
         let Publish { mut messages, mutation, .. } = publish?;
         only_create(mutation)?;
         self.stamp(&key, &mut messages)?;
@@ -72,6 +86,11 @@ impl AblySession {
         if !self.identity.capability.allows(key.name.as_str(), operation) {
             return Err(error::not_permitted(format!("{} on this channel", operation.as_str())));
         }
+        if key.name.is_meta() {
+            return Err(error::not_permitted(
+                "only the server speaks on a metachannel, and nobody is present there",
+            ));
+        }
         if attached.is_some_and(|channel| channel.wanted & mode == 0) {
             return Err(error::mode_missing(operation.as_str()));
         }
@@ -80,9 +99,13 @@ impl AblySession {
 
     fn stamp(&self, key: &ChannelKey, messages: &mut [Message]) -> Result<(), ErrorInfo> {
         let identified = self.needs_identity(&key.name);
+        let claim = self.identity.user_claim(key.name.as_str());
         for message in messages {
             let explicit = message.client_id.as_ref().map(|c| c.as_str());
             message.client_id = resolve_message_client_id(&self.identity, explicit)?;
+            if claim.is_some() {
+                message.extras = wire::with_user_claim(message.extras.take(), claim);
+            }
             if identified && message.client_id.is_none() {
                 return Err(error::needs_identified(""));
             }

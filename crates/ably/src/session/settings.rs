@@ -78,7 +78,6 @@ impl Settings {
     pub(super) fn parse<'a>(
         flags: u32,
         params: impl Iterator<Item = (&'a str, &'a str)>,
-        rewind_max: usize,
     ) -> Result<Self, ErrorInfo> {
         let mut settings = Self { wanted: flags & flag::MODES, ..Self::default() };
         let (mut rewind, mut limit) = (None, None);
@@ -109,7 +108,7 @@ impl Settings {
                 _ => {}
             }
         }
-        settings.rewind = rewind.map(|text| parse_rewind(text, limit, rewind_max)).transpose()?.flatten();
+        settings.rewind = rewind.map(|text| parse_rewind(text, limit)).transpose()?.flatten();
         if settings.wanted == 0 {
             settings.wanted = flag::MODES_DEFAULT;
         }
@@ -147,23 +146,23 @@ impl Settings {
     }
 }
 
-/// `N` messages, or those of `Ns` or `Nm`.
-fn parse_rewind(text: &str, limit: Option<usize>, most: usize) -> Result<Option<Rewind>, ErrorInfo> {
+/// `N` messages, or those of `Ns` or `Nm`. How many there can be at most is the engine's to say.
+fn parse_rewind(text: &str, limit: Option<usize>) -> Result<Option<Rewind>, ErrorInfo> {
     let refused =
         || error::bad_request("rewind must be a number of messages, or of seconds (15s) or minutes (2m)");
     let number = |digits: &str| {
         let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
         if plain { digits.parse::<u32>().map_err(|_| refused()) } else { Err(refused()) }
     };
+    let limit = limit.unwrap_or(usize::MAX);
     let seconds = match (text.strip_suffix('s'), text.strip_suffix('m')) {
         (Some(digits), _) => u64::from(number(digits)?),
         (_, Some(digits)) => u64::from(number(digits)?) * 60,
         _ => {
-            let count = (number(text)? as usize).min(limit.unwrap_or(most)).min(most);
+            let count = (number(text)? as usize).min(limit);
             return Ok((count > 0).then_some(Rewind::Count(count)));
         }
     };
-    let limit = limit.unwrap_or(most).min(most);
     let age = Duration::from_secs(seconds);
     Ok((limit > 0 && seconds > 0).then_some(Rewind::Time { age, limit }))
 }
@@ -189,6 +188,7 @@ pub(super) fn audience(modes: u32, echo: bool, metrics: Metrics) -> Audience {
         presence: modes & flag::PRESENCE_SUBSCRIBE != 0,
         echo,
         occupancy: modes & flag::SUBSCRIBE != 0 && metrics != Metrics::None,
+        watches: false,
     }
 }
 

@@ -48,6 +48,14 @@ impl fmt::Debug for ProtocolMessage<'_> {
 }
 
 impl ProtocolMessage<'_> {
+    /// Whether there is nothing in it that a HEARTBEAT does not have, too: without its action it is one.
+    fn is_bare(&self) -> bool {
+        self.channel.is_none()
+            && self.access_token.is_none()
+            && self.messages.as_ref().is_ok_and(|publish| publish.messages.is_empty())
+            && self.presence.as_ref().is_ok_and(Vec::is_empty)
+    }
+
     /// A parameter's value.
     pub fn param(&self, name: &str) -> Option<&str> {
         self.params.iter().rfind(|(key, _)| key == name).map(|(_, value)| &**value)
@@ -103,6 +111,9 @@ fn decode<'a, R: Reader<'a>>(mut from: R) -> Result<ProtocolMessage<'a>, ErrorIn
     from.end()?;
     // ably-go leaves out a zero, and a HEARTBEAT is zero.
     frame.action = Action::from_number(action.unwrap_or(0));
+    if action.is_none() && !frame.is_bare() {
+        return Err(error::bad_request("a protocol message must have an action"));
+    }
     Ok(frame)
 }
 

@@ -28,8 +28,8 @@ pub struct ConnectionDetails<'a> {
     pub client_id: Option<&'a str>,
     pub max_message_size: usize,
     pub max_frame_size: usize,
-    /// Messages a second. Advice only.
-    pub max_inbound_rate: u32,
+    /// Messages a second, if there is a limit. What is faster is refused.
+    pub max_inbound_rate: Option<u32>,
     pub max_outbound_rate: Option<u32>,
     pub connection_state_ttl: Duration,
     pub max_idle_interval: Duration,
@@ -125,7 +125,9 @@ fn details<E: Emit>(out: &mut Vec<u8>, d: &ConnectionDetails<'_>) {
     E::text_field(out, map_mut, "clientId", d.client_id);
     E::integer_field(out, map_mut, "maxMessageSize", d.max_message_size as i64);
     E::integer_field(out, map_mut, "maxFrameSize", d.max_frame_size as i64);
-    E::integer_field(out, map_mut, "maxInboundRate", d.max_inbound_rate.into());
+    if let Some(rate) = d.max_inbound_rate {
+        E::integer_field(out, map_mut, "maxInboundRate", rate.into());
+    }
     if let Some(rate) = d.max_outbound_rate {
         E::integer_field(out, map_mut, "maxOutboundRate", rate.into());
     }

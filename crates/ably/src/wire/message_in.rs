@@ -10,6 +10,7 @@ use fanfare_model::error::{self, ErrorInfo};
 use fanfare_model::{ClientId, Data, Message, PresenceAction, RawValue};
 
 use super::action::{MessageAction, presence};
+use super::claim::{USER_CLAIM, with_user_claim};
 use super::reader::{Reader, Token};
 
 /// Items of one frame or body, whatever a plan allows: it keeps what decoding takes in proportion to what came
@@ -150,13 +151,17 @@ fn extras<'a, R: Reader<'a>>(from: &mut R) -> Result<Option<RawValue>, ErrorInfo
         Token::Map(entries) => entries,
         _ => return Err(error::invalid_extras("extras must be an object")),
     };
+    let mut claimed = false;
     while let Some(key) = from.next_key(&mut entries)? {
         if key == "delta" {
             return Err(error::invalid_extras("only the server sets extras.delta"));
         }
+        claimed |= key == USER_CLAIM;
         from.skip()?;
     }
-    Ok(Some(from.since(&start)))
+    let extras = Some(from.since(&start));
+    // Not refused: clients send on what they were sent.
+    Ok(if claimed { with_user_claim(extras, None) } else { extras })
 }
 
 /// The encoding that says that the text is JSON. Some clients send the object and say so already.
@@ -265,6 +270,10 @@ fn message<'a, R: Reader<'a>>(from: &mut R, publish: &mut Publish) -> Result<(),
     message.client_id = common.client_id.take();
     message.extras = common.extras.take();
     (message.data, message.encoding) = common.data()?;
+    // Most publishes have one message and are kept for minutes: no room for three more.
+    if publish.messages.is_empty() {
+        publish.messages.reserve_exact(1);
+    }
     publish.messages.push(message);
     Ok(())
 }

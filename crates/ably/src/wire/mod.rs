@@ -6,6 +6,7 @@
 //! every error is an `ErrorInfo` that the client can be told.
 
 mod action;
+mod claim;
 mod emit;
 mod frame_in;
 mod frame_out;
@@ -18,6 +19,7 @@ mod reader;
 mod record_out;
 mod rest_in;
 mod rest_out;
+mod shape;
 mod text;
 mod transcode;
 mod value;
@@ -30,6 +32,7 @@ mod tests;
 use fanfare_model::ErrorInfo;
 
 pub use action::{Action, MessageAction, flag};
+pub use claim::with_user_claim;
 pub use frame_in::{ProtocolMessage, decode_json, decode_msgpack};
 pub use frame_out::{
     Attached, Connected, ConnectionDetails, Occupancy, Receipt, ack, attached, auth, closed, connected,
@@ -40,6 +43,7 @@ pub use reader::DEPTH_MAX;
 pub use record_out::{RecordEncoder, sync};
 pub use rest_in::{BatchSpec, decode_batch, decode_presence, decode_publish, is_ephemeral};
 pub use rest_out::{PresenceView, StoredMessage, error_body, messages_body, presence_body};
+pub use shape::Shape;
 pub use value::{VALUES_MAX, from_format, to_format};
 
 /// The writer of `$format`, as the type `$E` in `$body`.

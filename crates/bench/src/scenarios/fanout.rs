@@ -91,7 +91,8 @@ pub(crate) fn fanout(args: &FanoutArgs) -> Result<Report> {
     let FanoutArgs { target, subscribers, window, lag, burst, .. } = args;
     let pace = Pace::Full { window: *window, lag: *lag, burst: (*burst).min(*window).min(*lag) };
     let title = format!("fanout {} x{subscribers}", target.format.name());
-    let plan = Plan { per_channel: *subscribers, payload: args.payload, pace, ..base_plan(target)? };
+    let plan =
+        Plan { per_channel: *subscribers, payload: args.payload, pace, spin: true, ..base_plan(target)? };
     measure(title, target, plan, args.length)
 }
 
@@ -105,6 +106,7 @@ pub(crate) fn many(args: &ManyArgs) -> Result<Report> {
         publishers: *publishers,
         payload: args.payload,
         pace,
+        spin: true,
         ..base_plan(target)?
     };
     measure(title, target, plan, args.length)

@@ -19,23 +19,37 @@ pub(super) struct Fetch {
     pub(super) limit: usize,
 }
 
+/// What the read gave, oldest first: of everything up to `through`, what was asked for.
+pub(crate) struct Fetched {
+    pub(super) records: Vec<Arc<Record>>,
+    pub(super) through: Stamp,
+}
+
 impl Owner {
     pub(super) fn attach(&mut self, attach: Box<AttachMail>) {
         let Some(attach) = self.when_loaded(attach) else { return };
         let now = self.now;
-        let Some(channel) = self.channels.get_mut(&attach.channel) else { return };
         // Counted before anything is fetched, so that a detach that comes meanwhile counts out what
         // was counted in.
+        self.count_in(&attach);
+        let Some(channel) = self.channels.get_mut(&attach.channel) else { return };
+        match channel.backlog(&attach.since, attach.audience, attach.connection.as_ref(), now) {
+            Ok((continuity, backlog)) => self.attached(attach, continuity, backlog),
+            Err(fetch) => self.fetch(attach, &fetch),
+        }
+    }
+
+    fn count_in(&mut self, attach: &AttachMail) {
+        let now = self.now;
+        let Some(channel) = self.channels.get_mut(&attach.channel) else { return };
         channel.used_at = now.mono;
         match attach.before {
             Some((roles, audience)) => channel.count(roles, audience, -1),
             None => channel.add_interest(attach.from.worker),
         }
         channel.count(attach.roles, attach.audience, 1);
-        match channel.backlog(&attach.since, attach.audience, attach.connection.as_ref(), now) {
-            Ok((continuity, backlog)) => self.attached(attach, continuity, backlog),
-            Err(fetch) => self.fetch(attach, &fetch),
-        }
+        self.watchers_changed(&attach.channel, attach.narrator.as_ref());
+        self.activity_changed(&attach.channel);
     }
 
     /// Makes the channel if need be; keeps the mail when the store has not answered yet.
@@ -57,6 +71,7 @@ impl Owner {
     fn fetch(&self, attach: Box<AttachMail>, fetch: &Fetch) {
         let shared = self.shared.clone();
         let me = self.me;
+        let through = fetch.to;
         let query = Query {
             kind: BodyKind::Messages,
             from: fetch.from,
@@ -67,23 +82,19 @@ impl Owner {
         (self.shared.blocking)(Box::new(move || {
             let fetched = shared.store.read(&attach.channel, &query).map(|mut records| {
                 records.reverse();
-                records
+                Fetched { records, through }
             });
             shared.post(me, Mail::AttachFetched { attach, fetched });
         }));
     }
 
-    pub(super) fn attach_fetched(
-        &mut self,
-        attach: Box<AttachMail>,
-        fetched: Result<Vec<Arc<Record>>, StoreError>,
-    ) {
+    pub(super) fn attach_fetched(&mut self, attach: Box<AttachMail>, fetched: Result<Fetched, StoreError>) {
         let now = self.now;
         let Since::Rewind(rewind) = attach.since else { return };
         match (fetched, self.channels.get(&attach.channel)) {
             (Ok(fetched), Some(channel)) => {
                 let hearer = (attach.audience, attach.connection.as_ref());
-                let (continuity, backlog) = channel.rewound(rewind, &fetched, hearer, now);
+                let (continuity, backlog) = channel.rewound(rewind, Some(&fetched), hearer, now);
                 self.attached(attach, continuity, backlog);
             }
             // The channel was forgotten meanwhile: begin again.
@@ -118,6 +129,13 @@ impl Owner {
 
     pub(super) fn refuse(&mut self, attach: &AttachMail, error: fanfare_model::ErrorInfo) {
         self.answer_attach(attach, Err(Refused { error, counted: false }));
+    }
+
+    /// The channel could not be loaded. The attachment is counted in all the same: a detach may be on its way
+    /// already, and would count out another's.
+    pub(super) fn refuse_counted(&mut self, attach: &AttachMail, error: fanfare_model::ErrorInfo) {
+        self.count_in(attach);
+        self.answer_attach(attach, Err(Refused { error, counted: true }));
     }
 
     fn answer_attach(&mut self, attach: &AttachMail, result: Result<AttachedAt, Refused>) {

@@ -8,7 +8,7 @@ use fanfare_model::{
 };
 use smallvec::SmallVec;
 
-use super::attach::Fetch;
+use super::attach::{Fetch, Fetched};
 use super::dedup::Dedup;
 use super::members::Members;
 use super::tail::Tail;
@@ -40,8 +40,15 @@ pub(super) struct Channel {
     pub(super) occupancy: Occupancy,
     pub(super) occupancy_watchers: u32,
     pub(super) occupancy_told_at: Option<Duration>,
+    /// Attachments that watch the life of the app, and whether the workers know of them.
+    pub(super) watchers: u32,
+    pub(super) watched: bool,
+    /// Whether watchers count the channel among the active ones.
+    pub(super) told_active: bool,
     /// Mail that came before the store had answered; `None` once it has.
     pub(super) waiting: Option<Vec<Mail>>,
+    /// The store's answer was a failure: of the channel only its attachments are known.
+    pub(super) unloaded: bool,
     pub(super) used_at: Duration,
     pub(super) dirty: bool,
     pub(super) traffic: Traffic,
@@ -55,10 +62,11 @@ pub(super) struct Staged {
 }
 
 impl Channel {
-    pub(super) fn new(key: ChannelKey, app: Arc<App>, epoch: Epoch, now: Now) -> Self {
+    /// Stamps are given out after `floor`.
+    pub(super) fn new(key: ChannelKey, app: Arc<App>, epoch: Epoch, floor: Stamp, now: Now) -> Self {
         let rule = app.rules.of(&key.name);
         let (durability, retention) = (rule.durability, rule.retention);
-        let start = Stamp::at(now.wall);
+        let start = Stamp::at(now.wall).max(floor);
         Self {
             key,
             app,
@@ -76,7 +84,11 @@ impl Channel {
             occupancy: Occupancy::default(),
             occupancy_watchers: 0,
             occupancy_told_at: None,
+            watchers: 0,
+            watched: false,
+            told_active: false,
             waiting: durability.is_durable().then(Vec::new),
+            unloaded: false,
             used_at: now.mono,
             dirty: false,
             traffic: Traffic::default(),
@@ -85,8 +97,9 @@ impl Channel {
 
     /// What the store had. Called once, before anything is published.
     pub(super) fn load(&mut self, head: Option<Stamp>, recent: Vec<Arc<Record>>, now: Now) {
-        let since = Stamp::at(now.wall.saturating_sub(self.app.limits.tail_age_max));
-        self.last = head.unwrap_or_default().max(Stamp::at(now.wall));
+        // What the retention took was in the log once, and may have been the tail's.
+        let since = Stamp::at(now.wall.saturating_sub(self.app.limits.tail_age_max.min(self.retention)));
+        self.last = self.last.max(head.unwrap_or_default()).max(Stamp::at(now.wall));
         self.committed = self.last;
         self.tail = Tail::new(match self.durability {
             Durability::Persist => since,
@@ -101,6 +114,18 @@ impl Channel {
             self.tail.push(record);
         }
         self.tail.trim(&self.app.limits, now);
+    }
+
+    /// Returns whether the channel has to be committed at the turn's end, and nobody knew.
+    pub(super) fn stage(&mut self, record: Record, origin: Origin, idempotent: bool, now: Now) -> bool {
+        self.used_at = now.mono;
+        self.staged.push(Staged { record: Arc::new(record), origin, idempotent });
+        !std::mem::replace(&mut self.dirty, true)
+    }
+
+    /// The last stamp given out.
+    pub(super) fn last_stamp(&self) -> Stamp {
+        self.last
     }
 
     pub(super) fn next_stamp(&mut self, now: Now) -> Stamp {
@@ -157,6 +182,9 @@ impl Channel {
         if audience.occupancy {
             self.occupancy_watchers = self.occupancy_watchers.saturating_add_signed(by);
         }
+        if audience.watches {
+            self.watchers = self.watchers.saturating_add_signed(by);
+        }
     }
 
     /// What is in memory of what the attachment asks for, or what must be fetched first.
@@ -183,7 +211,7 @@ impl Channel {
             }
             Since::Rewind(rewind) => match self.fetch_for(*rewind, now) {
                 Some(fetch) => Err(fetch),
-                None => Ok(self.rewound(*rewind, &[], (audience, me), now)),
+                None => Ok(self.rewound(*rewind, None, (audience, me), now)),
             },
         }
     }
@@ -194,19 +222,20 @@ impl Channel {
             return None;
         }
         let kept_since = Stamp::at(now.wall.saturating_sub(self.retention));
+        // One more than the most shows whether something was cut off.
+        let most = self.app.limits.rewind_messages_max.saturating_add(1);
         let (from, limit) = match rewind {
-            Rewind::Count(n) if self.messages_in_tail() < n => (kept_since, n),
+            Rewind::Count(n) if self.messages_in_tail() < n.min(most) => (kept_since, n),
             Rewind::Time { age, limit } => {
                 let from = Stamp::at(now.wall.saturating_sub(age));
                 if from >= self.tail.complete_after() {
                     return None;
                 }
-                // One more than the limit shows whether the limit cut something off.
-                (from.max(kept_since), limit + 1)
+                (from.max(kept_since), limit)
             }
             Rewind::Count(_) => return None,
         };
-        Some(Fetch { from, to: self.committed, limit })
+        Some(Fetch { from, to: self.committed, limit: limit.min(most) })
     }
 
     fn messages_in_tail(&self) -> usize {
@@ -217,16 +246,26 @@ impl Channel {
     pub(super) fn rewound(
         &self,
         rewind: Rewind,
-        fetched: &[Arc<Record>],
+        fetched: Option<&Fetched>,
         (audience, me): (Audience, Option<&ConnectionId>),
         now: Now,
     ) -> (Continuity, Backlog) {
-        let first_in_tail = self.tail.all().next().map_or(Stamp(u64::MAX), |r| r.stamp);
-        let older = fetched.iter().filter(|r| r.stamp < first_in_tail);
-        let (from, limit) = match rewind {
+        let (from, asked) = match rewind {
             Rewind::Count(n) => (Stamp(0), n),
             Rewind::Time { age, limit } => (Stamp::at(now.wall.saturating_sub(age)), limit),
         };
+        let limit = asked.min(self.app.limits.rewind_messages_max);
+        // So much may have been committed since the read that the tail begins only after a hole.
+        let whole = fetched.filter(|f| self.tail.complete_after() <= f.through);
+        let missing = match fetched {
+            Some(_) => whole.is_none(),
+            None => {
+                let kept_since = Stamp::at(now.wall.saturating_sub(self.app.limits.tail_age_max));
+                !self.durability.is_durable() && self.tail.cut() >= from.max(kept_since)
+            }
+        };
+        let first_in_tail = self.tail.all().next().map_or(Stamp(u64::MAX), |r| r.stamp);
+        let older = whole.iter().flat_map(|f| &f.records).filter(|r| r.stamp < first_in_tail);
         let mut wanted: Vec<_> = older
             .chain(self.tail.all())
             .filter(|r| r.kind() == BodyKind::Messages && r.stamp >= from && r.stamp <= self.committed)
@@ -235,15 +274,16 @@ impl Channel {
             .collect();
         let total: usize = wanted.iter().map(|r| message_count(r)).sum();
         let mut skip = total.saturating_sub(limit);
-        let truncated = skip > 0 && matches!(rewind, Rewind::Time { .. });
-        let whole = wanted.iter().take_while(|r| {
+        // A limit that the client chose itself is no loss.
+        let truncated = skip > 0 && limit < asked || missing && total < limit;
+        let left_out = wanted.iter().take_while(|r| {
             let count = message_count(r);
-            let left_out = skip >= count;
-            skip -= if left_out { count } else { 0 };
-            left_out
+            let all_of_it = skip >= count;
+            skip -= if all_of_it { count } else { 0 };
+            all_of_it
         });
-        let whole = whole.count();
-        wanted.drain(..whole);
+        let left_out = left_out.count();
+        wanted.drain(..left_out);
         let continuity = if truncated { Continuity::Truncated } else { Continuity::Fresh };
         (continuity, Backlog { records: wanted, skip })
     }

@@ -1,11 +1,12 @@
 //! Ids that publishers chose, remembered for two minutes: a second publish of an id is answered with
 //! the first one's result.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use fanfare_model::Timestamp;
 
 use crate::mail::Origin;
+use crate::map::Map;
 use crate::owner::Published;
 
 /// More ids than this in the window and the oldest are forgotten early. At 100 bytes an id, about
@@ -14,7 +15,7 @@ const IDS_MAX: usize = 100_000;
 
 #[derive(Default)]
 pub(crate) struct Dedup {
-    known: HashMap<Box<str>, Seen>,
+    known: Map<Box<str>, Seen>,
     order: VecDeque<(Timestamp, Box<str>)>,
 }
 

@@ -23,12 +23,22 @@ impl Owner {
     pub(super) fn open(&mut self, key: ChannelKey, app: Arc<App>) {
         let durable = app.rules.of(&key.name).durability.is_durable();
         let epoch = if durable { self.shared.store.epoch() } else { self.shared.memory_epoch.clone() };
-        let channel = Channel::new(key.clone(), app, epoch, self.now);
+        let channel = Channel::new(key.clone(), app, epoch, self.floor, self.now);
         if durable {
             self.load(&channel);
         }
         shared::add(&self.shared.counters.channels, 1);
         self.channels.insert(key, channel);
+    }
+
+    pub(super) fn load_again(&mut self, key: &ChannelKey) {
+        if let Some(channel) = self.channels.get_mut(key) {
+            channel.unloaded = false;
+            channel.waiting = Some(Vec::new());
+        }
+        if let Some(channel) = self.channels.get(key) {
+            self.load(channel);
+        }
     }
 
     /// Asks the store, off the worker, for the channel's end and its last two minutes.
@@ -67,12 +77,12 @@ impl Owner {
             Err(failure) => {
                 // Without its head the channel could give out a stamp twice: it stays closed, and the
                 // next use tries again.
-                self.channels.remove(key);
-                shared::subtract(&self.shared.counters.channels, 1);
+                channel.unloaded = true;
                 let refusal = self.unavailable(&failure);
                 for mail in waiting {
                     self.refuse_mail(mail, &refusal);
                 }
+                self.forget_unloaded(key);
             }
         }
     }
@@ -82,10 +92,18 @@ impl Owner {
             Mail::Publish { origin, .. } | Mail::Presence { origin, .. } => {
                 self.answer(origin, Err(refusal.clone()));
             }
-            Mail::Attach(attach) => self.refuse(&attach, refusal.clone()),
+            Mail::Attach(attach) => self.refuse_counted(&attach, refusal.clone()),
             other => {
                 self.receive(other);
             }
+        }
+    }
+
+    /// Of a channel that could not be loaded there is nothing to keep once nobody counts on it.
+    fn forget_unloaded(&mut self, key: &ChannelKey) {
+        if self.channels.get(key).is_some_and(|c| c.unloaded && c.interest.is_empty()) {
+            self.channels.remove(key);
+            shared::subtract(&self.shared.counters.channels, 1);
         }
     }
 
@@ -97,13 +115,17 @@ impl Owner {
         channel.used_at = self.now.mono;
         channel.remove_interest(from);
         channel.count(roles, audience, -1);
+        self.watchers_changed(key, None);
+        self.activity_changed(key);
         self.occupancy_changed(key);
+        self.forget_unloaded(key);
     }
 
     pub(super) fn members_changed(&mut self, key: &ChannelKey) {
         if let Some(channel) = self.channels.get_mut(key) {
             channel.occupancy.presence_members = channel.members.len() as u32;
         }
+        self.activity_changed(key);
         self.occupancy_changed(key);
     }
 
@@ -136,11 +158,19 @@ impl Owner {
         let now = self.now;
         self.tell_occupancy();
         let before = self.channels.len();
-        self.channels.retain(|_, channel| {
+        for channel in self.channels.values_mut() {
             let limits = &channel.app.limits;
             channel.tail.trim(limits, now);
             channel.dedup.forget_before(now.wall.saturating_sub(limits.idempotency_age_max));
-            !channel.is_idle(now)
+        }
+        self.tell_activity();
+        let floor = &mut self.floor;
+        self.channels.retain(|_, channel| {
+            let idle = channel.is_idle(now);
+            if idle {
+                *floor = (*floor).max(channel.last_stamp());
+            }
+            !idle
         });
         shared::subtract(&self.shared.counters.channels, (before - self.channels.len()) as u64);
     }

@@ -1,5 +1,6 @@
 //! A worker as the owner of channels: it orders, stores and commits what is published on them.
 
+mod appends;
 mod attach;
 mod channel;
 mod dedup;
@@ -7,8 +8,8 @@ mod lifecycle;
 mod members;
 mod publish;
 mod tail;
+mod watch;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use fanfare_model::{ChannelKey, Epoch, ErrorInfo, Now, Stamp, error};
@@ -17,9 +18,13 @@ use fanfare_store::StoreError;
 use crate::handle::ChannelStatus;
 use crate::ids::WorkerId;
 use crate::mail::{Mail, MembersTo, TailSnapshot};
+use crate::map::Map;
 use crate::session::Roles;
 use crate::shared::{self, Shared};
+use crate::watch::Watches;
 
+use appends::Appends;
+pub(crate) use attach::Fetched;
 use channel::Channel;
 pub(crate) use channel::hears;
 
@@ -62,10 +67,18 @@ pub(crate) struct Owner {
     me: WorkerId,
     shared: Arc<Shared>,
     now: Now,
-    channels: HashMap<ChannelKey, Channel>,
+    channels: Map<ChannelKey, Channel>,
     /// Channels with something staged, in the order of their first publish of the turn.
     dirty: Vec<ChannelKey>,
     occupancy_dirty: Vec<ChannelKey>,
+    /// What the turn gives to the store.
+    appends: Appends,
+    /// No channel that was forgotten gave out a stamp after this one: the clock may be set back, and a
+    /// channel that comes again must not repeat them.
+    floor: Stamp,
+    watches: Watches,
+    /// Messages made for watchers, for their ids.
+    narrated: u64,
     /// Mail to this worker itself, in order.
     pub(crate) local: Vec<Mail>,
 }
@@ -76,9 +89,13 @@ impl Owner {
             me,
             shared,
             now: Now::default(),
-            channels: HashMap::new(),
+            channels: Map::default(),
             dirty: Vec::new(),
             occupancy_dirty: Vec::new(),
+            appends: Appends::default(),
+            floor: Stamp(0),
+            watches: Watches::default(),
+            narrated: 0,
             local: Vec::new(),
         }
     }
@@ -100,10 +117,13 @@ impl Owner {
             Mail::Status { channel, reply } => reply(self.status(&channel)),
             Mail::Tail { channel, reply } => reply(self.tail(&channel)),
             Mail::Loaded { channel, loaded } => self.loaded(&channel, loaded),
-            Mail::Appended { channel, result } => self.appended(&channel, result),
+            Mail::Appended(results) => {
+                results.into_iter().for_each(|(channel, result)| self.appended(&channel, result));
+            }
             Mail::Erase { app, channel, client, reply } => {
                 reply(self.erase(&app, channel.as_ref(), client.as_ref()))
             }
+            Mail::Watch { channel, narrator } => self.watch(channel, narrator),
             Mail::Channels { app, prefix, reply } => reply(self.list(&app, &prefix)),
             other => return Some(other),
         }
@@ -119,6 +139,7 @@ impl Owner {
         if self.dirty.is_empty() {
             self.dirty = dirty;
         }
+        self.appends.send(&self.shared, self.me);
         self.tell_occupancy();
     }
 
@@ -132,6 +153,9 @@ impl Owner {
         if !self.channels.contains_key(key) {
             let app = self.shared.directory.app(&key.app)?;
             self.open(key.clone(), app);
+        }
+        if self.channels.get(key).is_some_and(|channel| channel.unloaded) {
+            self.load_again(key);
         }
         self.channels.get_mut(key)
     }

@@ -6,7 +6,7 @@ use fanfare_model::{
     Body, BodyKind, ChannelKey, ClientId, ConnectionId, Durability, ErrorInfo, Message, PresenceEvent,
     Record, error,
 };
-use fanfare_store::{Append, Keep, StoreError};
+use fanfare_store::{Keep, StoreError};
 
 use super::channel::{Channel, Staged, message_count};
 use super::dedup::Verdict;
@@ -39,7 +39,9 @@ impl Owner {
         };
         let idempotent = draft.idempotent;
         let record = record(*draft, channel.next_stamp(now), now.wall);
-        self.stage(&key, record, origin, idempotent);
+        if channel.stage(record, origin, idempotent, now) {
+            self.dirty.push(key);
+        }
     }
 
     pub(super) fn presence(&mut self, key: ChannelKey, events: Vec<PresenceEvent>, origin: Origin) {
@@ -89,11 +91,8 @@ impl Owner {
     }
 
     fn stage(&mut self, key: &ChannelKey, record: Record, origin: Origin, idempotent: bool) {
-        let Some(channel) = self.channels.get_mut(key) else { return };
-        channel.used_at = self.now.mono;
-        channel.staged.push(Staged { record: Arc::new(record), origin, idempotent });
-        if !channel.dirty {
-            channel.dirty = true;
+        let now = self.now;
+        if self.channels.get_mut(key).is_some_and(|channel| channel.stage(record, origin, idempotent, now)) {
             self.dirty.push(key.clone());
         }
     }
@@ -118,14 +117,7 @@ impl Owner {
         let keep = if channel.durability == Durability::Persist { Keep::All } else { Keep::Last };
         let retention = channel.retention;
         channel.in_flight = Some(staged);
-        let (shared, me, reply_key) = (self.shared.clone(), self.me, key.clone());
-        self.shared.store.append(Append {
-            channel: key.clone(),
-            records: to_store,
-            keep,
-            retention,
-            done: Box::new(move |result| shared.post(me, Mail::Appended { channel: reply_key, result })),
-        });
+        self.appends.add(key, to_store, keep, retention);
     }
 
     pub(super) fn appended(&mut self, key: &ChannelKey, result: Result<(), StoreError>) {
@@ -169,6 +161,7 @@ impl Owner {
         let counters = &self.shared.counters;
         shared::add(&counters.published, records.len() as u64);
         shared::add(&counters.published_bytes, bytes);
+        self.activity_changed(key);
         self.deliver(key, records);
         for (origin, published) in answers {
             self.answer(origin, Ok(published));

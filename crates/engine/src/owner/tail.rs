@@ -13,15 +13,22 @@ pub(crate) struct Tail {
     bytes: usize,
     /// Everything after this stamp is in `records`. What is at or before it may be gone.
     complete_after: Stamp,
+    /// The newest record that had to go before its time, because there were too many.
+    cut: Stamp,
 }
 
 impl Tail {
     pub(crate) fn new(complete_after: Stamp) -> Self {
-        Self { records: VecDeque::new(), bytes: 0, complete_after }
+        Self { records: VecDeque::new(), bytes: 0, complete_after, cut: Stamp(0) }
     }
 
     pub(crate) fn complete_after(&self) -> Stamp {
         self.complete_after
+    }
+
+    /// The newest record that had to go before its time; of those that are old anyway nobody asks.
+    pub(crate) fn cut(&self) -> Stamp {
+        self.cut
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -40,6 +47,9 @@ impl Tail {
             let full = self.records.len() > limits.tail_records_max || self.bytes > limits.tail_bytes_max;
             if !full && first.stamp >= oldest {
                 break;
+            }
+            if first.stamp >= oldest {
+                self.cut = first.stamp;
             }
             self.drop_first();
         }

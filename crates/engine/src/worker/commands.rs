@@ -90,12 +90,16 @@ impl Worker {
             Command::Answer { claim, state } => self.claim_answer(id, claim, state),
             Command::Identify(connection) => {
                 let Some(entry) = self.entry(id) else { return };
+                let inherited = std::mem::take(&mut entry.inherited);
                 let before = entry.identified.replace(connection.clone());
                 if let Some(before) = before.filter(|before| self.connections.get(before) == Some(&id)) {
                     self.connections.remove(&before);
                 }
                 self.connections.insert(connection, id);
                 self.count_in(id);
+                if !inherited {
+                    self.connection_opened(id);
+                }
             }
             Command::Inbound { messages, bytes } => {
                 let Some(entry) = self.sessions.get(id.slot as usize) else { return };
@@ -146,6 +150,7 @@ impl Worker {
     }
 
     fn attach(&mut self, id: SessionId, attach: Attach) {
+        let audience = Audience { watches: attach.narrator.is_some(), ..attach.audience };
         let from = self.reference(id);
         let Some(entry) = self.entry(id) else { return };
         if entry.outbox.is_none() {
@@ -154,7 +159,7 @@ impl Worker {
         entry.next_nonce += 1;
         let nonce = entry.next_nonce;
         let connection = entry.session.connection_id().cloned();
-        let asked = Asked { nonce, encoder: attach.encoder, roles: attach.roles, audience: attach.audience };
+        let asked = Asked { nonce, encoder: attach.encoder, roles: attach.roles, audience };
         let before = match entry.attachments.iter_mut().find(|a| a.id == attach.attachment) {
             Some(known) => {
                 let before = counted(known);
@@ -166,7 +171,7 @@ impl Worker {
                     id: attach.attachment,
                     channel: attach.channel.clone(),
                     roles: attach.roles,
-                    audience: attach.audience,
+                    audience,
                     place: None,
                     asked: Some(asked),
                 });
@@ -179,10 +184,11 @@ impl Worker {
             attachment: attach.attachment,
             nonce,
             channel: attach.channel.clone(),
-            audience: attach.audience,
+            audience,
             roles: attach.roles,
             before,
             since: attach.since,
+            narrator: attach.narrator,
         };
         self.post_owner(&attach.channel, Mail::Attach(Box::new(mail)));
     }

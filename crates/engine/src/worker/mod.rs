@@ -7,7 +7,7 @@ mod sessions;
 mod tests;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +20,7 @@ use crate::handle::Engine;
 use crate::hub::{FannedOut, Hub};
 use crate::ids::{SessionId, SessionRef, WorkerId};
 use crate::mail::Mail;
+use crate::map::Map;
 use crate::owner::Owner;
 use crate::session::{Event, Outputs, Session};
 use crate::shared::{self, EngineConfig, Shared};
@@ -47,7 +48,7 @@ pub struct Worker {
     hub: Hub,
     sessions: Slab<Entry>,
     generation: u32,
-    connections: HashMap<ConnectionId, SessionId>,
+    connections: Map<ConnectionId, SessionId>,
     timers: BinaryHeap<Reverse<(Duration, u32, u32)>>,
     tended_at: Duration,
     outputs: Outputs,
@@ -262,8 +263,8 @@ impl Worker {
             Mail::Attached(attached) => self.attached(*attached),
             Mail::Answered { to, token, result } => self.answered(to.session, token, result),
             Mail::OccupancyChanged { channel, occupancy } => {
-                for (id, attachment) in self.hub.occupancy_watchers(&channel) {
-                    self.events.push_back((id, Event::Occupancy { attachment, occupancy }));
+                for (id, attachment, serial) in self.hub.occupancy_watchers(&channel) {
+                    self.events.push_back((id, Event::Occupancy { attachment, occupancy, serial }));
                 }
             }
             Mail::MembersAre { to, attachment, members } => {
@@ -363,7 +364,7 @@ impl WorkerSeed {
             hub: Hub::default(),
             sessions: Slab::new(),
             generation: 0,
-            connections: HashMap::new(),
+            connections: Map::default(),
             timers: BinaryHeap::new(),
             tended_at: Duration::ZERO,
             outputs: Outputs::new(),

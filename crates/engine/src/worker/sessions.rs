@@ -4,7 +4,7 @@ use std::any::Any;
 use std::rc::Rc;
 use std::time::Duration;
 
-use fanfare_model::{AppId, ChannelKey, ConnectionId, ErrorInfo};
+use fanfare_model::{AppId, ChannelKey, ConnectionId, ErrorInfo, Serial};
 
 use super::Worker;
 use crate::encode::{Encoder, Framing, Outbox};
@@ -15,6 +15,7 @@ use crate::mail::{AttachedAt, AttachedMail, Mail, Refused};
 use crate::owner::Published;
 use crate::session::{Attached, Audience, ClaimId, Event, Roles, Session, Token};
 use crate::shared;
+use crate::watch::{ConnectionSeen, Lifecycle};
 
 pub(super) struct Entry {
     pub(super) session: Box<dyn Session>,
@@ -23,6 +24,8 @@ pub(super) struct Entry {
     pub(super) framing: Rc<dyn Framing>,
     /// Under which the worker knows the session.
     pub(super) identified: Option<ConnectionId>,
+    /// It was given an earlier session's state: its connection is no new one.
+    pub(super) inherited: bool,
     pub(super) generation: u32,
     pub(super) attachments: Vec<Attachment>,
     /// Channels where this connection has, or had, members.
@@ -72,6 +75,7 @@ impl Entry {
             outbox: Some(outbox),
             framing,
             identified: None,
+            inherited: false,
             generation,
             attachments: Vec::new(),
             present_on: Vec::new(),
@@ -131,6 +135,7 @@ impl Worker {
         if let Some(attached) = self.entry(id).and_then(|e| e.attachment(attachment)) {
             attached.place = Some(place);
         }
+        let serial = Serial { stamp: at.position, epoch: at.epoch.clone() };
         let event = Attached {
             attachment,
             epoch: at.epoch,
@@ -143,7 +148,8 @@ impl Worker {
         };
         self.events.push_back((id, Event::Attached(Box::new(event))));
         if audience.occupancy {
-            self.events.push_back((id, Event::Occupancy { attachment, occupancy: at.occupancy }));
+            let occupancy = at.occupancy;
+            self.events.push_back((id, Event::Occupancy { attachment, occupancy, serial: Some(serial) }));
         }
     }
 
@@ -268,6 +274,10 @@ impl Worker {
         let over = state.is_some();
         self.answer_claim(from, connection, state, present_on);
         if over {
+            // The connection lives on in its successor.
+            if let Some(entry) = self.entry(id) {
+                entry.identified = None;
+            }
             self.end(id);
         }
     }
@@ -296,6 +306,7 @@ impl Worker {
     ) {
         match self.entry(to.session) {
             Some(entry) => {
+                entry.inherited = state.is_some();
                 entry.present_on.extend(present_on);
                 self.events.push_back((to.session, Event::Claimed(state)));
             }
@@ -323,6 +334,23 @@ impl Worker {
         Some(Identified { connection: connection.clone(), clients })
     }
 
+    pub(super) fn connection_opened(&mut self, id: SessionId) {
+        if !self.owner.is_watched() {
+            return;
+        }
+        let Some(entry) = self.sessions.get(id.slot as usize) else { return };
+        if let Some(seen) = seen(&*entry.session) {
+            let app = entry.session.app().clone();
+            self.owner.narrate(&app, &Lifecycle::ConnectionOpened(seen));
+        }
+    }
+
+    fn connection_closed(&mut self, session: &dyn Session) {
+        if let Some(seen) = seen(session) {
+            self.owner.narrate(session.app(), &Lifecycle::ConnectionClosed(seen));
+        }
+    }
+
     /// The session is over: everything that is its own goes.
     pub(super) fn end(&mut self, id: SessionId) {
         if self.entry(id).is_none() {
@@ -332,6 +360,9 @@ impl Worker {
         self.count_out(id);
         let entry = self.sessions.remove(id.slot as usize);
         shared::add(&self.shared.counters.sessions_ended, 1);
+        if entry.identified.is_some() && self.owner.is_watched() {
+            self.connection_closed(&*entry.session);
+        }
         if let Some(connection) = entry.session.connection_id() {
             if self.connections.get(connection) == Some(&id) {
                 self.connections.remove(connection);
@@ -342,4 +373,9 @@ impl Worker {
             }
         }
     }
+}
+
+fn seen(session: &dyn Session) -> Option<ConnectionSeen> {
+    let connection = session.connection_id()?.clone();
+    Some(ConnectionSeen { connection, client: session.client_id().cloned() })
 }

@@ -83,9 +83,10 @@ impl TopicSession {
             attachment,
             channel: self.channel(topic.clone()),
             encoder: Rc::new(TopicEncoder::new(topic.as_str())),
-            audience: Audience { messages: true, presence: false, echo: true, occupancy: false },
+            audience: Audience { messages: true, echo: true, ..Audience::default() },
             roles: Roles { subscriber: true, ..Roles::default() },
             since: Since::Now,
+            narrator: None,
         })));
         self.topics.push(Subscription { topic, attachment, implicit });
     }

@@ -203,7 +203,7 @@ mod tests {
 
     fn check(text: &str) -> anyhow::Result<()> {
         let config: Config = toml::from_str(text)?;
-        Outgoing::start(&config)?.check(&config)
+        Outgoing::start(&config, fanfare_gateway::Clock::start())?.check(&config)
     }
 
     #[test]

@@ -9,7 +9,7 @@ use fanfare_model::{ClientId, Stamp, Timestamp};
 use fjall::{Keyspace, KeyspaceCreateOptions, PersistMode, Slice};
 
 use super::queue::{Rewrite, Rewrites};
-use super::{META_ERASING, META_EXPIRED, Shared, damaged, keys};
+use super::{META_ERASING, META_EXPIRED, Shared, damaged, entries, keys};
 use crate::{Erased, Remainder, Scope, StoreError, messages_in, without_client};
 
 /// Changes that are handed to the writer at once: a pause in the appends, not a stop.
@@ -44,6 +44,10 @@ impl Shared {
             }
         }
         sweep.last(scope)?;
+        if let Scope::App(app) = scope {
+            self.erase_entries(app)?;
+            touched.push(self.entries.clone());
+        }
         self.purge(&touched)?;
         self.meta_remove(META_ERASING)?;
         match sweep.unreadable {
@@ -66,10 +70,14 @@ impl Shared {
             self.buckets.drop_expired(now).map_err(|e| self.fail(&format!("expiring failed: {e}")))?;
         let swept =
             if maintenance.sweep_is_due(now, LAST_SWEEP_INTERVAL) { self.sweep_last(now)? } else { 0 };
+        // Their bytes leave the tables with the next compaction: none is anybody's message.
+        if maintenance.entry_sweep_is_due(now, entries::SWEEP_INTERVAL) {
+            self.sweep_entries(now)?;
+        }
         let unfinished = self.meta.get(META_ERASING).map_err(damaged)?.is_some();
         if unfinished {
             let mut all = self.buckets.all();
-            all.push(self.last.clone());
+            all.extend([self.last.clone(), self.entries.clone()]);
             self.purge(&all)?;
             self.meta_remove(META_ERASING)?;
         } else if swept > 0 {
@@ -120,7 +128,7 @@ impl Shared {
     }
 
     /// Hands the changes to the writer and waits. None at all is a barrier.
-    fn rewrite(&self, changes: Vec<Rewrite>) -> Result<usize, StoreError> {
+    pub(super) fn rewrite(&self, changes: Vec<Rewrite>) -> Result<usize, StoreError> {
         let (done, wait) = sync_channel(1);
         let unavailable = |why: &str| StoreError::Unavailable(why.into());
         self.queue.push_rewrites(Rewrites { changes, done }).map_err(unavailable)?;
@@ -181,7 +189,7 @@ impl Shared {
     fn flush_all(&self, deadline: Instant) -> Result<(), StoreError> {
         self.set_meta(b"purging", &[])?;
         let mut all = self.buckets.all();
-        all.extend([self.last.clone(), self.meta.clone()]);
+        all.extend([self.last.clone(), self.entries.clone(), self.meta.clone()]);
         for keyspace in &all {
             keyspace.rotate_memtable().map_err(|e| self.fail(&format!("flushing failed: {e}")))?;
         }

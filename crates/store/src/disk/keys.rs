@@ -4,6 +4,7 @@
 //! channel = app NUL name NUL            neither has a NUL in it, so no channel is another's prefix
 //! log     : channel kind:u8 stamp:u64be -> seal expires:i64 record
 //! last    : channel                     -> seal expires:i64 stamp:u64 [record]
+//! entries : app NUL area:u8 key         -> seal expires:i64 value
 //! ```
 //!
 //! The seal is a hash over the key and the rest of the value. The engine below has checksums of its
@@ -15,7 +16,7 @@ use std::ops::RangeInclusive;
 use fanfare_model::{AppId, BodyKind, ChannelKey, Record, Stamp, Timestamp, record_codec};
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::StoreError;
+use crate::{Area, StoreError};
 
 const SEAL: usize = 8;
 const EXPIRES: usize = 8;
@@ -51,6 +52,21 @@ pub(super) fn channel(channel: &ChannelKey) -> Vec<u8> {
     key.extend_from_slice(name);
     key.push(0);
     key
+}
+
+pub(super) fn entry(of: &AppId, area: Area, key: &[u8]) -> Vec<u8> {
+    let mut whole = app(of);
+    whole.push(area.0);
+    whole.extend_from_slice(key);
+    whole
+}
+
+/// An entry's key taken apart again.
+pub(super) fn parse_entry(key: &[u8]) -> Option<(AppId, Area, &[u8])> {
+    let end = key.iter().position(|b| *b == 0)?;
+    let app = AppId::parse(std::str::from_utf8(&key[..end]).ok()?).ok()?;
+    let (area, rest) = key[end + 1..].split_first()?;
+    Some((app, Area(*area), rest))
 }
 
 pub(super) fn log(mut channel: Vec<u8>, kind: BodyKind, stamp: Stamp) -> Vec<u8> {
@@ -106,6 +122,15 @@ pub(super) fn seal_last(key: &[u8], expires_at: Timestamp, floor: Stamp, record:
     value
 }
 
+pub(super) fn seal_entry(key: &[u8], expires_at: Timestamp, value: &[u8]) -> Vec<u8> {
+    let mut sealed = vec![0; SEAL];
+    sealed.extend_from_slice(&expires_at.0.to_le_bytes());
+    sealed.extend_from_slice(value);
+    let seal = hash(key, &sealed[SEAL..]);
+    sealed[..SEAL].copy_from_slice(&seal);
+    sealed
+}
+
 /// A value whose seal was right.
 pub(super) struct Opened<'a> {
     pub(super) expires_at: Timestamp,
@@ -123,6 +148,11 @@ pub(super) fn open<'a>(key: &[u8], value: &'a [u8]) -> Result<Opened<'a>, StoreE
 }
 
 impl Opened<'_> {
+    /// An entry's value.
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.rest
+    }
+
     pub(super) fn record(&self, key: &[u8]) -> Result<Record, StoreError> {
         decode(key, self.rest)
     }

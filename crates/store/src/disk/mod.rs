@@ -5,6 +5,7 @@
 
 mod buckets;
 mod dir;
+mod entries;
 mod erase;
 mod journal;
 mod keys;
@@ -25,10 +26,10 @@ use std::time::Duration;
 use fanfare_model::{ChannelKey, Epoch, Record, Stamp, Timestamp};
 use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
-use crate::{Append, Backend, Erased, Head, Query, Scope, StoreError};
+use crate::{Append, Area, Backend, Entries, Erased, Head, Put, Query, Scope, StoreError};
 use buckets::Buckets;
 use dir::Dir;
-use queue::Queue;
+use queue::{Queue, Write};
 use space::Space;
 
 pub use dir::OpenError;
@@ -36,7 +37,7 @@ pub use space::FREE_BYTES_MIN;
 
 /// Blocks of tables that are kept in memory, when nothing else is configured.
 pub const CACHE_BYTES: u64 = 64 * 1024 * 1024;
-/// Of `last` and `meta`, which are small or overwritten.
+/// Of `last`, `entries` and `meta`, which are small or overwritten.
 const SMALL_MEMTABLE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Threads that flush and compact. Two, so that a long compaction does not hold up a flush.
 const BACKGROUND_THREADS: usize = 2;
@@ -50,8 +51,9 @@ pub enum SyncPolicy {
     /// Synced before it is acknowledged.
     #[default]
     Always,
-    /// LOSES ACKNOWLEDGED RECORDS when the process dies. Only there to prove that the crash checkers
-    /// see such a loss: never offer it to a user.
+    /// LOSES ACKNOWLEDGED RECORDS when the process dies, not only when the machine does: the engine's
+    /// journal keeps the latest 8 KiB in the process itself until more comes or somebody syncs. Only
+    /// there to prove that the crash checkers see such a loss: never offer it to a user.
     Never,
 }
 
@@ -87,6 +89,8 @@ struct Shared {
     buckets: Buckets,
     /// The last record of each channel that keeps only that, and floors.
     last: Keyspace,
+    /// What is kept beside the logs.
+    entries: Keyspace,
     meta: Keyspace,
     queue: Queue,
     space: Space,
@@ -102,6 +106,7 @@ struct Shared {
 #[derive(Default)]
 struct Maintenance {
     swept: Option<Timestamp>,
+    entries_swept: Option<Timestamp>,
 }
 
 impl Disk {
@@ -114,6 +119,14 @@ impl Disk {
         let writer =
             writer::start(shared.clone()).map_err(|source| OpenError::Io { path: options.path, source })?;
         Ok(Self { shared, writer: Mutex::new(Some(writer)) })
+    }
+}
+
+impl Disk {
+    fn queue(&self, writes: impl IntoIterator<Item = Write>) {
+        for (write, why) in self.shared.queue.push(writes) {
+            write.done()(Err(StoreError::Unavailable(why.into())));
+        }
     }
 }
 
@@ -146,11 +159,13 @@ fn open_engine(dir: Dir, options: &DiskOptions) -> Result<Shared, fjall::Error> 
     }
     let small = || KeyspaceCreateOptions::default().max_memtable_size(SMALL_MEMTABLE_BYTES_MAX);
     let last = db.keyspace("last", small)?;
+    let entries = db.keyspace("entries", small)?;
     let meta = db.keyspace("meta", small)?;
     let expired = meta.get(META_EXPIRED)?.and_then(|v| v.as_ref().try_into().ok()).map(i64::from_le_bytes);
     Ok(Shared {
         buckets: Buckets::open(&db)?,
         last,
+        entries,
         meta,
         queue: Queue::default(),
         space: Space::new(dir.path.clone(), options.free_bytes_min),
@@ -217,12 +232,20 @@ impl Shared {
 
 impl Maintenance {
     fn sweep_is_due(&mut self, now: Timestamp, interval: Duration) -> bool {
-        let due = self.swept.is_none_or(|swept| swept + interval <= now);
-        if due {
-            self.swept = Some(now);
-        }
-        due
+        is_due(&mut self.swept, now, interval)
     }
+
+    fn entry_sweep_is_due(&mut self, now: Timestamp, interval: Duration) -> bool {
+        is_due(&mut self.entries_swept, now, interval)
+    }
+}
+
+fn is_due(swept: &mut Option<Timestamp>, now: Timestamp, interval: Duration) -> bool {
+    let due = swept.is_none_or(|swept| swept + interval <= now);
+    if due {
+        *swept = Some(now);
+    }
+    due
 }
 
 impl Backend for Disk {
@@ -231,9 +254,19 @@ impl Backend for Disk {
     }
 
     fn append(&self, append: Append) {
-        if let Err((append, why)) = self.shared.queue.push(append) {
-            (append.done)(Err(StoreError::Unavailable(why.into())));
-        }
+        self.queue([Write::Append(append)]);
+    }
+
+    fn put(&self, put: Put) {
+        self.queue([Write::Put(put)]);
+    }
+
+    fn entries(&self, area: Area) -> Result<Entries, StoreError> {
+        self.shared.entries_of(area)
+    }
+
+    fn append_all(&self, appends: Vec<Append>) {
+        self.queue(appends.into_iter().map(Write::Append));
     }
 
     fn read(&self, channel: &ChannelKey, query: &Query) -> Result<Vec<Arc<Record>>, StoreError> {

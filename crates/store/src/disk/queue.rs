@@ -6,7 +6,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use fjall::{Keyspace, Slice};
 
-use crate::{Append, StoreError};
+use crate::{Append, Appended, Put, StoreError};
 
 /// Records that may wait.
 pub(super) const QUEUE_RECORDS_MAX: usize = 65_536;
@@ -37,14 +37,45 @@ pub(super) struct Rewrites {
     pub(super) done: SyncSender<Result<usize, StoreError>>,
 }
 
+/// What becomes durable with others of its kind, in one batch.
+pub(super) enum Write {
+    Append(Append),
+    Put(Put),
+}
+
+impl Write {
+    fn cost(&self) -> usize {
+        match self {
+            Self::Append(append) => {
+                append.records.iter().map(|r| r.size() + r.id.len() + RECORD_OVERHEAD_BYTES).sum()
+            }
+            Self::Put(put) => put.entry.key.len() + put.entry.value.len() + RECORD_OVERHEAD_BYTES,
+        }
+    }
+
+    fn records(&self) -> usize {
+        match self {
+            Self::Append(append) => append.records.len(),
+            Self::Put(_) => 1,
+        }
+    }
+
+    pub(super) fn done(self) -> Appended {
+        match self {
+            Self::Append(append) => append.done,
+            Self::Put(put) => put.done,
+        }
+    }
+}
+
 enum Waiting {
-    Append(Append, usize),
+    Write(Write, usize),
     Rewrites(Rewrites),
 }
 
 /// What the writer does next.
 pub(super) enum Work {
-    Appends(Vec<Append>),
+    Writes(Vec<Write>),
     Rewrites(Rewrites),
 }
 
@@ -63,8 +94,23 @@ struct Inner {
     closed: bool,
 }
 
-fn cost(append: &Append) -> usize {
-    append.records.iter().map(|r| r.size() + r.id.len() + RECORD_OVERHEAD_BYTES).sum()
+impl Inner {
+    fn push(&mut self, write: Write) -> Result<(), (Write, &'static str)> {
+        let bytes = write.cost();
+        let records = write.records();
+        if self.closed {
+            return Err((write, "it is closed"));
+        }
+        // One alone is always taken, however large: it could never be otherwise.
+        let full = self.records + records > QUEUE_RECORDS_MAX || self.bytes + bytes > QUEUE_BYTES_MAX;
+        if full && self.records > 0 {
+            return Err((write, "its queue is full"));
+        }
+        self.records += records;
+        self.bytes += bytes;
+        self.waiting.push_back(Waiting::Write(write, bytes));
+        Ok(())
+    }
 }
 
 impl Queue {
@@ -73,25 +119,14 @@ impl Queue {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives the append back with the reason when it cannot be queued.
-    pub(super) fn push(&self, append: Append) -> Result<(), (Append, &'static str)> {
-        let bytes = cost(&append);
-        let records = append.records.len();
+    /// Gives those back that cannot be queued, with the reason. The writer is woken when all are there:
+    /// woken by the first, it would sync that one alone.
+    pub(super) fn push(&self, writes: impl IntoIterator<Item = Write>) -> Vec<(Write, &'static str)> {
         let mut inner = self.lock();
-        if inner.closed {
-            return Err((append, "it is closed"));
-        }
-        // One alone is always taken, however large: it could never be otherwise.
-        let full = inner.records + records > QUEUE_RECORDS_MAX || inner.bytes + bytes > QUEUE_BYTES_MAX;
-        if full && inner.records > 0 {
-            return Err((append, "its queue is full"));
-        }
-        inner.records += records;
-        inner.bytes += bytes;
-        inner.waiting.push_back(Waiting::Append(append, bytes));
+        let refused = writes.into_iter().filter_map(|write| inner.push(write).err()).collect();
         drop(inner);
         self.more.notify_one();
-        Ok(())
+        refused
     }
 
     pub(super) fn push_rewrites(&self, rewrites: Rewrites) -> Result<(), &'static str> {
@@ -118,22 +153,22 @@ impl Queue {
             }
             inner = self.more.wait(inner).unwrap_or_else(PoisonError::into_inner);
         }
-        let (mut appends, mut records, mut bytes) = (Vec::new(), 0, 0);
+        let (mut writes, mut records, mut bytes) = (Vec::new(), 0, 0);
         while let Some(next) = inner.waiting.pop_front() {
             match next {
-                Waiting::Append(append, cost) => {
-                    records += append.records.len();
+                Waiting::Write(write, cost) => {
+                    records += write.records();
                     bytes += cost;
                     let too_many = records > BATCH_RECORDS_MAX || bytes > BATCH_BYTES_MAX;
-                    if too_many && !appends.is_empty() {
-                        inner.waiting.push_front(Waiting::Append(append, cost));
+                    if too_many && !writes.is_empty() {
+                        inner.waiting.push_front(Waiting::Write(write, cost));
                         break;
                     }
-                    inner.records -= append.records.len();
+                    inner.records -= write.records();
                     inner.bytes -= cost;
-                    appends.push(append);
+                    writes.push(write);
                 }
-                Waiting::Rewrites(rewrites) if appends.is_empty() => {
+                Waiting::Rewrites(rewrites) if writes.is_empty() => {
                     inner.rewrites -= 1;
                     return Some(Work::Rewrites(rewrites));
                 }
@@ -143,7 +178,7 @@ impl Queue {
                 }
             }
         }
-        Some(Work::Appends(appends))
+        Some(Work::Writes(writes))
     }
 
     /// Takes no more; what waits is still done.

@@ -15,16 +15,16 @@ use fanfare_model::Record;
 use fjall::{Keyspace, OwnedWriteBatch, PersistMode};
 
 use super::buckets::{BUCKETS_MAX, BucketId, NoBucket};
-use super::queue::{Rewrite, Rewrites, Work};
+use super::queue::{Rewrite, Rewrites, Work, Write};
 use super::{Shared, SyncPolicy, keys};
-use crate::{Append, Keep, StoreError};
+use crate::{Append, Entry, Keep, StoreError};
 
 pub(super) fn start(shared: Arc<Shared>) -> std::io::Result<thread::JoinHandle<()>> {
     thread::Builder::new().name("store-writer".into()).spawn(move || {
         let guard = FailWhenPanicking(&shared);
         while let Some(work) = shared.queue.take() {
             match work {
-                Work::Appends(appends) => commit(&shared, appends),
+                Work::Writes(writes) => commit(&shared, writes),
                 Work::Rewrites(rewrites) => rewrite(&shared, rewrites),
             }
         }
@@ -44,21 +44,21 @@ impl Drop for FailWhenPanicking<'_> {
         self.0.queue.close();
         while let Some(work) = self.0.queue.take() {
             match work {
-                Work::Appends(appends) => appends.into_iter().for_each(|a| (a.done)(Err(failure.clone()))),
+                Work::Writes(writes) => writes.into_iter().for_each(|w| w.done()(Err(failure.clone()))),
                 Work::Rewrites(rewrites) => drop(rewrites.done.send(Err(failure.clone()))),
             }
         }
     }
 }
 
-fn commit(shared: &Shared, appends: Vec<Append>) {
+fn commit(shared: &Shared, writes: Vec<Write>) {
     let outcome = shared.fault().map_or_else(|| shared.space.check(&shared.db), Err);
     if let Err(refusal) = outcome {
-        return appends.into_iter().for_each(|a| (a.done)(Err(refusal.clone())));
+        return writes.into_iter().for_each(|w| w.done()(Err(refusal.clone())));
     }
     let mut batch = new_batch(shared);
-    let mut staging = Staging { shared, batch: &mut batch, last: HashMap::new() };
-    let staged: Vec<_> = appends.into_iter().map(|a| (staging.stage(&a), a.done)).collect();
+    let mut staging = Staging { shared, batch: &mut batch, last: HashMap::new(), entries: HashMap::new() };
+    let staged: Vec<_> = writes.into_iter().map(|w| (staging.stage(&w), w.done())).collect();
     staging.finish();
     let written = match shared.fault() {
         Some(failure) => Err(failure),
@@ -82,10 +82,28 @@ struct Staging<'a> {
     batch: &'a mut OwnedWriteBatch,
     /// Last records by channel: of several in one batch only the newest is written.
     last: HashMap<Vec<u8>, Vec<u8>>,
+    /// Entries by key, likewise.
+    entries: HashMap<Vec<u8>, Vec<u8>>,
 }
 
 impl Staging<'_> {
-    fn stage(&mut self, append: &Append) -> Result<(), StoreError> {
+    fn stage(&mut self, write: &Write) -> Result<(), StoreError> {
+        match write {
+            Write::Append(append) => self.append(append),
+            Write::Put(put) => {
+                self.put(&put.entry);
+                Ok(())
+            }
+        }
+    }
+
+    fn put(&mut self, entry: &Entry) {
+        let key = keys::entry(&entry.app, entry.area, &entry.key);
+        let value = keys::seal_entry(&key, entry.expires_at, &entry.value);
+        self.entries.insert(key, value);
+    }
+
+    fn append(&mut self, append: &Append) -> Result<(), StoreError> {
         let channel = keys::channel(&append.channel);
         if append.keep == Keep::Last {
             if let Some(record) = append.kept().next() {
@@ -136,6 +154,9 @@ impl Staging<'_> {
     fn finish(self) {
         for (key, value) in self.last {
             self.batch.insert(&self.shared.last, key, value);
+        }
+        for (key, value) in self.entries {
+            self.batch.insert(&self.shared.entries, key, value);
         }
     }
 }

@@ -101,8 +101,9 @@ fn where_deliveries_begin() {
     let serial = "01726585978590-001@abc";
     for (more, expected) in [
         (rewind("5"), "Count(5)"),
-        (rewind("500"), "Count(100)"),
-        (rewind("2m"), "Time { age: 120s, limit: 100 }"),
+        (rewind("500"), "Count(500)"),
+        (rewind("2m"), "Time { age: 120s, limit: 18446744073709551615 }"),
+        (json!({"params": {"rewind": "9", "rewindLimit": "7"}}), "Count(7)"),
         (json!({"params": {"rewind": "10s", "rewindLimit": "7"}}), "Time { age: 10s, limit: 7 }"),
         (json!({"channelSerial": serial}), serial),
         (json!({"channelSerial": serial, "params": {"rewind": "1"}}), serial),
@@ -213,7 +214,12 @@ fn gaps_and_occupancy() {
     assert_eq!(frames[1], json!({"members": 1}));
     assert_eq!(client.told(Event::Members { attachment: AttachmentId(1), members: vec![] })[0]["action"], 16);
     let occupancy = fanfare_engine::Occupancy { publishers: 4, ..Default::default() };
-    let frames = client.told(Event::Occupancy { attachment: AttachmentId(1), occupancy });
+    let serial = Some("01726585978590-002@abc".parse().unwrap());
+    let frames = client.told(Event::Occupancy { attachment: AttachmentId(1), occupancy, serial });
+    assert_eq!(
+        frames[0]["channelSerial"], "01726585978590-002@abc",
+        "ably-python forgets its own without one"
+    );
     assert_eq!(frames[0]["messages"][0]["name"], "[meta]occupancy");
     assert_eq!(frames[0]["messages"][0]["data"], r#"{"metrics":{"publishers":4}}"#);
 }

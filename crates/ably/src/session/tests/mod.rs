@@ -88,7 +88,6 @@ impl World {
             basic_over_plain: BasicOverPlain::Allowed,
             server_id: "server".into(),
             site_code: Some("site".into()),
-            max_inbound_rate: 50,
             random: Box::new(move |bytes| bytes.fill(next.fetch_add(1, Ordering::Relaxed))),
         };
         Self { directory, host: Arc::new(host) }

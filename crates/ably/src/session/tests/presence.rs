@@ -40,6 +40,7 @@ fn refusals() {
         (&me, "subscribe", enter(), 40165),
         (&narrow, "subscribe", enter(), 40160),
         (&me, "presence", presence(0, "b", json!([{"action": 2}])), 91001),
+        (&me, "presence", presence(0, "[meta]log", json!([{"action": 2}])), 40160),
         (&me, "presence", presence(0, "::", json!([{"action": 2}])), 40010),
     ] {
         let mut client = world.open(query);

@@ -34,6 +34,19 @@ fn what_is_recorded() {
 }
 
 #[test]
+fn what_has_no_serial_is_refused_and_not_taken_for_the_first() {
+    let mut client = World::new().client("");
+    for serial in [json!(null), json!(-1)] {
+        for action in [14, 15] {
+            let frames =
+                client.says(json!({"action": action, "channel": "a", "msgSerial": serial, "messages": [{}]}));
+            assert_eq!(errors(&frames), [(9, 40000)], "{action} {serial}");
+        }
+    }
+    assert_eq!(client.says(publish(0, "a", json!([{}])))[0]["token"], 0, "the connection lives");
+}
+
+#[test]
 fn refusals() {
     let world = World::new();
     let key = |id: &str| format!("v=5&key=app.{id}:the-secret-of-all-keys");

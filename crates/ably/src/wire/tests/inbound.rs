@@ -159,7 +159,15 @@ fn frames() {
         assert_eq!(Action::from_number(n).number(), n);
         assert_eq!(MessageAction::from_number(n).number(), n);
     }
-    assert_eq!(decode_json(r#"{"channel":""}"#.as_bytes()).unwrap().channel.as_deref(), Some(""));
+    assert_eq!(action(r#"{"id":"x","msgSerial":0,"flags":0,"1":2}"#), Action::Heartbeat);
+    for what in
+        [r#""channel":"""#, r#""messages":[{}]"#, r#""presence":[{}]"#, r#""auth":{"accessToken":"t"}"#]
+    {
+        let refused = decode_json(format!("{{{what}}}").as_bytes()).unwrap_err();
+        assert_eq!(refused.code, 40000, "{what}");
+    }
+    let empty = br#"{"action":10,"channel":""}"#;
+    assert_eq!(decode_json(empty).unwrap().channel.as_deref(), Some(""));
 }
 
 #[test]
@@ -263,7 +271,7 @@ fn hostile_json() {
     }
     assert_eq!(decode_json(b"{\"x\":\"\xff\"}").unwrap_err().code, 40000);
     for field in ["extras", "data", "new"] {
-        let publish = format!(r#"{{"messages":[{{"{field}":{objects}}}],"msgSerial":3}}"#);
+        let publish = format!(r#"{{"action":15,"messages":[{{"{field}":{objects}}}],"msgSerial":3}}"#);
         let frame = decode_json(publish.as_bytes()).unwrap();
         assert_eq!(
             (frame.messages.unwrap_err().code, frame.msg_serial),
@@ -305,8 +313,12 @@ fn hostile_msgpack() {
         assert_eq!(refused.code, 40000, "{:x?}", &case[..case.len().min(20)]);
         assert!(start.elapsed() < Duration::from_millis(if cfg!(debug_assertions) { 50 } else { 5 }));
     }
-    let deep = [&b"\x82\xa8messages\x91\x81\xa6extras\x81\xa1a"[..], &nested(b"\x91"), b"\xa9msgSerial\x03"]
-        .concat();
+    let deep = [
+        &b"\x83\xa6action\x0f\xa8messages\x91\x81\xa6extras\x81\xa1a"[..],
+        &nested(b"\x91"),
+        b"\xa9msgSerial\x03",
+    ]
+    .concat();
     let frame = decode_msgpack(&deep).unwrap();
     assert_eq!((frame.messages.unwrap_err().code, frame.msg_serial), (40000, Some(3)), "only the publish");
 }

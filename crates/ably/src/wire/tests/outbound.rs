@@ -82,7 +82,7 @@ fn connected_and_occupancy() {
         client_id: Some("*"),
         max_message_size: 65536,
         max_frame_size: 524288,
-        max_inbound_rate: 50,
+        max_inbound_rate: Some(50),
         max_outbound_rate: None,
         connection_state_ttl: Duration::from_secs(120),
         max_idle_interval: Duration::from_secs(15),

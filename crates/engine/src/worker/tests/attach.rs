@@ -179,7 +179,7 @@ fn a_rewind_by_count_may_begin_inside_an_array() {
 
 #[test]
 fn a_rewind_by_time_says_when_it_was_cut() {
-    let mut w = World::new();
+    let mut w = World::with(Limits { rewind_messages_max: 9, ..Limits::default() });
     let channel = w.channel("tail", 1);
     filled(&mut w, &channel, 10);
     let mut rewound = |ms, limit| {
@@ -188,20 +188,54 @@ fn a_rewind_by_time_says_when_it_was_cut() {
         (at.continuity, at.payloads().join(""))
     };
     assert_eq!(rewound(20, 100), (Continuity::Fresh, "789".into()));
-    assert_eq!(rewound(60_000, 10), (Continuity::Fresh, "0123456789".into()));
-    assert_eq!(rewound(60_000, 9), (Continuity::Truncated, "123456789".into()));
+    assert_eq!(rewound(80, 100), (Continuity::Fresh, "123456789".into()));
+    assert_eq!(rewound(60_000, 10), (Continuity::Truncated, "123456789".into()));
+    // What the client itself did not want is not missing.
+    assert_eq!(rewound(60_000, 9), (Continuity::Fresh, "123456789".into()));
+    assert_eq!(rewound(60_000, 8), (Continuity::Fresh, "23456789".into()));
+}
+
+#[test]
+fn a_rewind_by_count_says_when_it_was_cut() {
+    for namespace in ["tail", "keep"] {
+        for tail in [3, 100] {
+            let limits = Limits { rewind_messages_max: 4, tail_records_max: tail, ..Limits::default() };
+            let mut w = World::with(limits);
+            let channel = w.channel(namespace, 1);
+            filled(&mut w, &channel, 4);
+            let rewound = |w: &mut World, n| {
+                let at = began(w, &channel, Since::Rewind(Rewind::Count(n)));
+                (at.continuity, at.payloads().concat())
+            };
+            let case = format!("{namespace} {tail}");
+            let (fresh, cut) = (Continuity::Fresh, Continuity::Truncated);
+            if namespace == "tail" && tail == 3 {
+                // The tail had to let one go that is asked for.
+                assert_eq!(rewound(&mut w, 3), (fresh, "123".into()), "{case}");
+                assert_eq!(rewound(&mut w, 4), (cut, "123".into()), "{case}");
+                continue;
+            }
+            assert_eq!(rewound(&mut w, 4), (fresh, "0123".into()), "{case}");
+            assert_eq!(rewound(&mut w, 900), (fresh, "0123".into()), "there is no more: {case}");
+            filled(&mut w, &channel, 1);
+            assert_eq!(rewound(&mut w, 4), (fresh, "1230".into()), "{case}");
+            assert_eq!(rewound(&mut w, 5), (cut, "1230".into()), "{case}");
+        }
+    }
 }
 
 #[test]
 fn a_rewind_reaches_into_the_store_and_meets_the_tail() {
-    let mut w = World::with(Limits { tail_records_max: 3, ..Limits::default() });
+    let mut w = World::with(Limits { tail_records_max: 3, rewind_messages_max: 7, ..Limits::default() });
     let channel = w.channel("keep", 1);
     filled(&mut w, &channel, 10);
     let at = began(&mut w, &channel, Since::Rewind(Rewind::Count(7)));
     assert_eq!(at.payloads().concat(), "3456789");
-    let rewind = Rewind::Time { age: Duration::from_secs(60), limit: 5 };
-    let at = began(&mut w, &channel, Since::Rewind(rewind));
-    assert_eq!((at.continuity, at.payloads().concat()), (Continuity::Truncated, "56789".into()));
+    for (limit, expected) in [(5, (Continuity::Fresh, "56789")), (8, (Continuity::Truncated, "3456789"))] {
+        let rewind = Rewind::Time { age: Duration::from_secs(60), limit };
+        let at = began(&mut w, &channel, Since::Rewind(rewind));
+        assert_eq!((at.continuity, &*at.payloads().concat()), expected);
+    }
 
     // What is committed while the store is read is in the backlog, and not live as well.
     let [p, x] = [w.open(0, "p"), w.open(0, "x")];

@@ -24,6 +24,8 @@ use crate::worker::{Flow, Worker};
 use crate::{Directory, Engine, EngineConfig, History, Occupancy, Published, SessionId, WorkerId};
 
 pub(super) const START: i64 = 1_700_000_000_000;
+/// The retention of the namespace `brief`: shorter than a tail's age.
+pub(super) const BRIEF: Duration = Duration::from_secs(30);
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -48,6 +50,7 @@ pub(super) fn app(limits: Limits) -> App {
         ("none".to_owned(), rule(Durability::None)),
         ("last".to_owned(), rule(Durability::PersistLast)),
         ("keep".to_owned(), rule(Durability::Persist)),
+        ("brief".to_owned(), Rule { retention: BRIEF, ..rule(Durability::Persist) }),
     ];
     let rules = Rules { default: Rule::default(), namespaces: HashMap::from(namespaces) };
     App { id: app_id(), enabled: true, tls_only: false, keys: HashMap::new(), rules, limits }
@@ -90,6 +93,11 @@ impl World {
             name: ChannelName::parse(&format!("{namespace}:{i}")).expect("a good name"),
         };
         (0..).map(named).find(|key| self.engine.shared.owner_of(key) == WorkerId(owner)).expect("endless")
+    }
+
+    /// A channel that the server itself writes to.
+    pub(super) fn meta_channel(&self, owner: u16) -> ChannelKey {
+        self.channel("[meta]watch", owner)
     }
 
     pub(super) fn open(&mut self, worker: usize, connection: &str) -> Peer {
@@ -228,6 +236,10 @@ impl World {
         ask(self, Box::new(move |value| *put.lock() = Some(value)));
         self.settle();
         answer.lock().take().expect("an answer")
+    }
+
+    pub(super) fn now_stamp(&self) -> Stamp {
+        Stamp::at(self.now.wall)
     }
 
     pub(super) fn channels(&self) -> u64 {

@@ -71,7 +71,7 @@ fn text(data: &Data) -> String {
 }
 
 pub(super) const EVERYTHING: Audience =
-    Audience { messages: true, presence: true, echo: true, occupancy: false };
+    Audience { messages: true, presence: true, echo: true, occupancy: false, watches: false };
 
 pub(super) const SUBSCRIBER: Roles =
     Roles { publisher: true, subscriber: true, presence: true, presence_subscriber: true };
@@ -85,6 +85,7 @@ pub(super) fn attach(attachment: u32, channel: &ChannelKey, audience: Audience, 
         audience,
         roles: SUBSCRIBER,
         since,
+        narrator: None,
     }))
 }
 

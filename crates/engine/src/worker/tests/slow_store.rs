@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use fanfare_model::{ChannelKey, Epoch, Record, Timestamp};
-use fanfare_store::{Append, Backend, Erased, Head, Memory, Query, Scope, StoreError};
+use fanfare_store::{Append, Area, Backend, Entries, Erased, Head, Memory, Put, Query, Scope, StoreError};
 use parking_lot::Mutex;
 
 pub(super) struct SlowStore {
@@ -88,6 +88,14 @@ impl Backend for SlowStore {
     fn head(&self, channel: &ChannelKey) -> Result<Option<Head>, StoreError> {
         self.readable()?;
         self.memory.head(channel)
+    }
+
+    fn put(&self, put: Put) {
+        self.memory.put(put);
+    }
+
+    fn entries(&self, area: Area) -> Result<Entries, StoreError> {
+        self.memory.entries(area)
     }
 
     fn expire(&self, now: Timestamp) -> Result<u64, StoreError> {

@@ -1,7 +1,8 @@
 //! The command line as a client, for any server that speaks the same protocol.
 
+mod link;
+
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 
 use anyhow::{Context as _, bail};
 use aws_lc_rs::rand;
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::args::{ChannelArgs, ChannelsArgs, PublishArgs, ServerArgs, SubscribeArgs};
 use crate::config::say;
+use link::{Address, Link};
 
 /// An answer larger than this is not what we asked for.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -57,29 +59,14 @@ fn encode(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 
-/// `host:port` of the server's address.
-fn authority(server: &ServerArgs) -> anyhow::Result<&str> {
-    let Some(rest) = server.url.strip_prefix("http://") else {
-        bail!("--url must begin with http:// : the command line speaks no TLS yet, the SDKs do");
-    };
-    Ok(rest.split('/').next().unwrap_or(rest))
-}
-
-fn connect(server: &ServerArgs) -> anyhow::Result<(TcpStream, &str)> {
-    let authority = authority(server)?;
-    let address = if authority.contains(':') { authority.to_owned() } else { format!("{authority}:80") };
-    let stream = TcpStream::connect(&address).with_context(|| format!("no server answers at {address}"))?;
-    Ok((stream, authority))
-}
-
 fn request(server: &ServerArgs, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
     use http_body_util::{BodyExt as _, Full, Limited};
     use hyper::body::Bytes;
-    let (stream, authority) = connect(server)?;
+    let address = Address::parse(&server.url)?;
     let request = hyper::Request::builder()
         .method(method)
         .uri(path)
-        .header("host", authority)
+        .header("host", address.authority)
         .header("authorization", format!("Basic {}", STANDARD.encode(&server.key)))
         .header("accept", "application/json")
         .header("content-type", "application/json")
@@ -87,8 +74,7 @@ fn request(server: &ServerArgs, method: &str, path: &str, body: Option<&Value>) 
         .body(Full::new(Bytes::from(body.map(Value::to_string).unwrap_or_default())))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (status, bytes) = runtime.block_on(async {
-        stream.set_nonblocking(true)?;
-        let io = hyper_util::rt::TokioIo::new(tokio::net::TcpStream::from_std(stream)?);
+        let io = hyper_util::rt::TokioIo::new(link::open_async(server, &address).await?);
         let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await?;
         let connection = tokio::spawn(connection);
         let response = sender.send_request(request).await?;
@@ -150,7 +136,7 @@ fn line(message: &Value) -> String {
 }
 
 struct Socket {
-    stream: TcpStream,
+    stream: Link,
     decoder: Decoder,
     scratch: Scratch,
     buffer: Vec<u8>,
@@ -159,17 +145,20 @@ struct Socket {
 
 impl Socket {
     fn open(server: &ServerArgs) -> anyhow::Result<Self> {
-        let (mut stream, authority) = connect(server)?;
+        let address = Address::parse(&server.url)?;
+        let mut stream = Link::open(server, &address)?;
         let mut nonce = [0; 16];
         rand::fill(&mut nonce).context("the system has no randomness")?;
         let key = handshake::client_key(nonce);
         let basic = STANDARD.encode(&server.key);
         write!(
             stream,
-            "GET /?v=6&format=json&heartbeats=true HTTP/1.1\r\nHost: {authority}\r\nUpgrade: websocket\r\n\
+            "GET /?v=6&format=json&heartbeats=true HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\n\
              Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\
-             Authorization: Basic {basic}\r\n\r\n"
+             Authorization: Basic {basic}\r\n\r\n",
+            address.authority
         )?;
+        stream.flush()?;
         let mut head = Vec::new();
         let mut byte = [0];
         while !head.ends_with(b"\r\n\r\n") {
@@ -203,7 +192,8 @@ impl Socket {
         rand::fill(&mut mask).context("the system has no randomness")?;
         let mut out = Vec::new();
         write_masked_frame(&mut out, opcode, payload, MaskKey(mask));
-        Ok(self.stream.write_all(&out)?)
+        self.stream.write_all(&out)?;
+        Ok(self.stream.flush()?)
     }
 
     fn next(&mut self) -> anyhow::Result<Value> {
