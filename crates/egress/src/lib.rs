@@ -177,21 +177,13 @@ impl Egress {
 
     /// Appends rows in OpenMetrics' text format. No label ever names an app or a destination.
     pub fn metrics(&self, out: &mut String) {
-        type Row = (&'static str, &'static str, fn(&Counters) -> &AtomicU64);
-        const ROWS: [Row; 4] = [
-            ("delivered", "Deliveries that a destination took.", |c| &c.delivered),
-            ("retried", "Tries that failed and were followed by another.", |c| &c.retried),
-            ("failed", "Deliveries given up: refused, or after the last try.", |c| &c.failed),
-            ("dropped", "Deliveries that a full or closed queue did not take.", |c| &c.dropped),
-        ];
-        for (name, help, counter) in ROWS {
-            let name = format!("fanfare_egress_{name}");
-            let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} counter");
-            for (kind, counters) in [("webhook", &self.shared.webhooks), ("queue", &self.shared.queues)] {
-                let value = counter(counters).load(Ordering::Relaxed);
-                let _ = writeln!(out, "{name}_total{{kind=\"{kind}\"}} {value}");
-            }
-        }
+        write_rows(&self.shared.webhooks, &self.shared.queues, out);
+    }
+
+    /// The same, for whoever outlives this handle.
+    pub fn measure(&self) -> Box<dyn Fn(&mut String) + Send + Sync> {
+        let (webhooks, queues) = (self.shared.webhooks.clone(), self.shared.queues.clone());
+        Box::new(move |out| write_rows(&webhooks, &queues, out))
     }
 
     /// Takes nothing more, and tries what is queued until `timeout`; what is left then is dropped,
@@ -199,6 +191,24 @@ impl Egress {
     pub fn close(self, timeout: Duration) {
         let _ = self.stop.send(timeout);
         let _ = self.thread.join();
+    }
+}
+
+fn write_rows(webhooks: &Counters, queues: &Counters, out: &mut String) {
+    type Row = (&'static str, &'static str, fn(&Counters) -> &AtomicU64);
+    const ROWS: [Row; 4] = [
+        ("delivered", "Deliveries that a destination took.", |c| &c.delivered),
+        ("retried", "Tries that failed and were followed by another.", |c| &c.retried),
+        ("failed", "Deliveries given up: refused, or after the last try.", |c| &c.failed),
+        ("dropped", "Deliveries that a full or closed queue did not take.", |c| &c.dropped),
+    ];
+    for (name, help, counter) in ROWS {
+        let name = format!("fanfare_egress_{name}");
+        let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} counter");
+        for (kind, counters) in [("webhook", webhooks), ("queue", queues)] {
+            let value = counter(counters).load(Ordering::Relaxed);
+            let _ = writeln!(out, "{name}_total{{kind=\"{kind}\"}} {value}");
+        }
     }
 }
 

@@ -57,3 +57,36 @@ pub(crate) fn refused(error: &ErrorInfo) -> Close {
         _ => INTERNAL,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_fit_into_a_close_frame() {
+        let all = [
+            SUBSCRIBING_FORBIDDEN,
+            PUBLISHING_FORBIDDEN,
+            PRIVATE_FORBIDDEN,
+            RESERVED,
+            NEEDS_SUBJECT,
+            NEEDS_TLS,
+            TOO_MANY_TOPICS,
+            APP_GONE,
+            TOO_LARGE,
+            INTERNAL,
+            RESTART,
+            OVERRUN,
+            UNAVAILABLE,
+            TERMINATED,
+            NOT_JSON,
+        ];
+        let frames = ["", "{}", "[]", r#"{"type":"x"}"#, r#"{"type":"subscribe"}"#];
+        let malformed = frames.map(|text| malformed(crate::wire::decode(text).unwrap_err()));
+        let topics =
+            ["", "a*", "[a", &"x".repeat(300)].map(|name| bad_topic(crate::topic::parse(name).unwrap_err()));
+        for close in all.into_iter().chain(malformed).chain(topics) {
+            assert!(!close.reason.is_empty() && close.reason.len() <= 123, "{close:?}");
+        }
+    }
+}

@@ -45,17 +45,6 @@ pub trait Inbound: Send + Sync {
     fn deliver(&self, app: &AppId, message: InboundMessage);
 }
 
-/// No back ends but the topic.
-pub struct NoInbound;
-
-impl Inbound for NoInbound {
-    fn wants(&self, _: &AppId, _: bool) -> bool {
-        false
-    }
-
-    fn deliver(&self, _: &AppId, _: InboundMessage) {}
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

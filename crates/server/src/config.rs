@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
-use fanfare_gateway::{Countries, TransportLimits, TrustedProxies};
+use fanfare_gateway::{Clock, Countries, TransportLimits, TrustedProxies};
 use fanfare_model::{App, AppId, Capability, Durability, Key, KeyId, Limits, RETENTION_DEFAULT, Rule, Rules};
 use fanfare_realtime_pubsub::AppSettings;
 use secrecy::SecretString;
@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::args::ServeArgs;
 use crate::config_limits::{LimitsSection, TransportSection};
+use crate::outgoing::{BackendConfig, Outgoing};
 use realtime_pubsub::RealtimePubSubSection;
 
 pub(crate) use realtime_pubsub::CONNECTIONS_PER_SUBJECT_MAX;
@@ -29,7 +30,16 @@ pub(crate) struct Config {
     pub(crate) server: ServerSection,
     pub(crate) transport: TransportSection,
     pub(crate) limits: LimitsSection,
+    pub(crate) egress: EgressSection,
     pub(crate) apps: Vec<AppSection>,
+}
+
+/// What leaves the server: webhooks, queues, questions for issuers' keys.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct EgressSection {
+    /// Networks, addresses and hosts that may be asked although they are private. Read at start only.
+    pub(crate) allow: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -189,13 +199,18 @@ impl Config {
         Ok(apps)
     }
 
-    /// The settings of the apps that speak Realtime Pub/Sub.
-    pub(crate) fn realtime_pubsub(&self) -> anyhow::Result<Vec<(AppId, AppSettings)>> {
+    /// The settings of the apps that speak Realtime Pub/Sub, and the back ends of each.
+    pub(crate) fn realtime_pubsub(
+        &self,
+        outgoing: &Outgoing,
+    ) -> anyhow::Result<Vec<(AppId, AppSettings, Vec<BackendConfig>)>> {
         let spoken = self.apps.iter().filter_map(|app| Some((app, app.realtime_pubsub.as_ref()?)));
         let settings = spoken.map(|(app, section)| {
             let limits = app.limits.over(self.limits());
-            let settings = section.settings(&limits);
-            Ok((AppId::parse(&app.id)?, settings.with_context(|| format!("in the app {}", app.id))?))
+            let whole =
+                section.settings(&app.id, &limits, outgoing).and_then(|s| Ok((s, section.backends()?)));
+            let (settings, backends) = whole.with_context(|| format!("in the app {}", app.id))?;
+            Ok((AppId::parse(&app.id)?, settings, backends))
         });
         settings.collect()
     }
@@ -298,7 +313,7 @@ fn duration(text: &str) -> anyhow::Result<Duration> {
 pub(crate) fn check(args: &ServeArgs) -> anyhow::Result<()> {
     let config = Config::load(args)?;
     let apps = config.apps()?;
-    config.realtime_pubsub()?;
+    Outgoing::start(&config, Clock::start())?.check(&config)?;
     config.trusted_proxies()?;
     config.countries()?;
     let keys: usize = apps.iter().map(|a| a.keys.len()).sum();
@@ -309,7 +324,7 @@ pub(crate) fn check(args: &ServeArgs) -> anyhow::Result<()> {
 pub(crate) fn print(args: &ServeArgs) -> anyhow::Result<()> {
     let config = Config::load(args)?;
     config.apps()?;
-    config.realtime_pubsub()?;
+    Outgoing::start(&config, Clock::start())?.check(&config)?;
     say(&toml::to_string_pretty(&config)?);
     Ok(())
 }

@@ -12,6 +12,7 @@ mod config;
 mod config_limits;
 mod dev;
 mod logging;
+mod outgoing;
 mod realtime_pubsub;
 mod serve;
 mod tls;

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use fanfare_engine::Engine;
 use fanfare_gateway::{Accept, Accepted, Clock, Protocols, UpgradeRequest};
 use fanfare_realtime_pubsub::http::{ApiState, router};
-use fanfare_realtime_pubsub::inbound::NoInbound;
-use fanfare_realtime_pubsub::token::{Fetched, KeySet, KeySource};
+use fanfare_realtime_pubsub::inbound::Inbound;
 use fanfare_realtime_pubsub::topic;
 use fanfare_realtime_pubsub::{Apps, Host, OpenRequest, Opened, Refusal, Seats, SeatsLimits};
 
@@ -49,34 +48,24 @@ fn answer(refusal: &Refusal) -> http::Response<String> {
     answer.body(refusal.body()).unwrap_or_default()
 }
 
-/// No keys come from elsewhere.
-struct NoKeys;
-
-impl KeySource for NoKeys {
-    fn cached(&self, _: &str) -> Option<Arc<KeySet>> {
-        None
-    }
-
-    fn refresh(&self, _: &str) -> Option<Fetched> {
-        None
-    }
-}
-
-pub(crate) fn beside(others: Protocols, engine: &Engine, clock: Clock, apps: Arc<Apps>) -> Protocols {
+pub(crate) fn beside(
+    others: Protocols,
+    engine: &Engine,
+    clock: Clock,
+    apps: Arc<Apps>,
+    inbound: Arc<dyn Inbound>,
+) -> Protocols {
     engine.fold_topics(Arc::new(|channel| topic::folded(channel.name.as_str())));
-    let keys: Arc<dyn KeySource> = Arc::new(NoKeys);
     let host = Arc::new(Host {
         apps: Arc::new(engine.clone()),
         settings: apps.clone(),
-        keys: keys.clone(),
-        inbound: Arc::new(NoInbound),
+        inbound,
         seats: Seats::new(SeatsLimits::default()),
         random: Box::new(fill_random),
     });
     let api = Arc::new(ApiState {
         engine: engine.clone(),
         settings: apps,
-        keys,
         clock: Arc::new(move || clock.now()),
         random: Box::new(fill_random),
     });

@@ -18,6 +18,7 @@ use serde_json::json;
 use crate::args::ServeArgs;
 use crate::config::{Config, say};
 use crate::dev::{self, Bearer, DevApp};
+use crate::outgoing::Outgoing;
 use crate::tls::Certificates;
 use crate::{ably, logging, realtime_pubsub};
 
@@ -45,8 +46,9 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<()> {
     let store = open_store(&data, args.unsafe_no_sync)?;
     let dev = args.dev.then(|| DevApp::open(&data)).transpose()?;
     let directory = Arc::new(Directory::default());
-    let topics = Arc::new(Apps::default());
-    fill((&directory, &topics), &config, dev.as_ref())?;
+    let clock = Clock::start();
+    let topics = Topics { apps: Arc::default(), outgoing: Outgoing::start(&config, clock)? };
+    fill(&directory, &topics, &config, dev.as_ref())?;
     let certificates = match (&config.server.tls_cert, &config.server.tls_key) {
         (Some(cert), Some(key)) => Some(Certificates::load(cert.clone(), key.clone())?),
         _ => None,
@@ -56,7 +58,6 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<()> {
     let metrics_at = metrics.as_ref().map(TcpListener::local_addr).transpose()?;
     let address = plain.or_else(|| listeners.first().and_then(|l| l.socket.local_addr().ok()));
     let address = address.context("there is no listener")?;
-    let clock = Clock::start();
     let setup = ably::Setup {
         sandbox_at: args.dev.then_some((address, plain.is_none())),
         keys_without_tls: args.dev || config.server.keys_without_tls,
@@ -83,14 +84,16 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<()> {
         },
         |engine, clock| {
             let ably = ably::protocols(engine, *clock, &setup);
-            realtime_pubsub::beside(ably, engine, *clock, topics.clone())
+            realtime_pubsub::beside(ably, engine, *clock, topics.apps.clone(), topics.outgoing.backends())
         },
     )?;
+    gateway.also_measure(topics.outgoing.measure());
     let dev = dev.as_ref();
     announce(args, dev, address, plain.is_none(), metrics_at, gateway.clock().now().wall);
     let ended = until_told(args, &gateway, &*store, &topics, certificates.as_deref(), dev);
     tracing::info!("draining: clients are told to reconnect");
     gateway.drain(DRAIN_TIMEOUT);
+    topics.outgoing.close(DRAIN_TIMEOUT);
     store.close();
     ended
 }
@@ -121,19 +124,26 @@ fn damaged(path: &str, panic: &std::panic::PanicHookInfo<'_>) {
     });
 }
 
-/// The engine's directory, and what Realtime Pub/Sub knows of apps besides.
-fn fill(
-    (directory, topics): (&Directory, &Apps),
-    config: &Config,
-    dev: Option<&DevApp>,
-) -> anyhow::Result<()> {
+/// What Realtime Pub/Sub knows of apps, and sends out for them, besides the engine's directory.
+struct Topics {
+    apps: Arc<Apps>,
+    outgoing: Outgoing,
+}
+
+fn fill(directory: &Directory, topics: &Topics, config: &Config, dev: Option<&DevApp>) -> anyhow::Result<()> {
     let mut apps = config.apps()?;
-    let mut settings = config.realtime_pubsub()?;
+    let mut settings = Vec::new();
+    let mut backends = Vec::new();
+    for (app, its_settings, its_backends) in config.realtime_pubsub(&topics.outgoing)? {
+        settings.push((app.clone(), its_settings));
+        backends.push((app, its_backends));
+    }
     if let Some(dev) = dev {
         apps.push(dev.app(config.limits())?);
         settings.push(dev.realtime_pubsub(&config.limits())?);
     }
-    topics.replace(settings);
+    topics.outgoing.replace(backends)?;
+    topics.apps.replace(settings);
     directory.replace(apps.into_iter().map(Arc::new));
     Ok(())
 }
@@ -179,7 +189,7 @@ fn until_told(
     args: &ServeArgs,
     gateway: &Gateway,
     store: &dyn Backend,
-    topics: &Apps,
+    topics: &Topics,
     certificates: Option<&Certificates>,
     dev: Option<&DevApp>,
 ) -> anyhow::Result<()> {
@@ -238,14 +248,13 @@ fn signals(tell: &std::sync::mpsc::Sender<Told>) {
 fn reload(
     args: &ServeArgs,
     gateway: &Gateway,
-    topics: &Apps,
+    topics: &Topics,
     certificates: Option<&Certificates>,
     dev: Option<&DevApp>,
 ) {
-    let directories = (gateway.engine().directory(), topics);
     let loaded = Config::load(args).and_then(|config| {
         let countries = config.countries()?;
-        fill(directories, &config, dev)?;
+        fill(gateway.engine().directory(), topics, &config, dev)?;
         Ok(countries)
     });
     match loaded {

@@ -63,7 +63,7 @@ impl Context {
         let deadline = tokio::time::Instant::now() + KEYS_TIMEOUT;
         loop {
             let now = (self.state.clock)().wall;
-            match token::verify(key, &*self.state.keys, token.trim(), now) {
+            match token::verify(key, token.trim(), now) {
                 Ok(grant) => return Ok(grant),
                 Err(Unverified::Refused(why)) => return Err(Refusal::unauthorized(why)),
                 Err(Unverified::Wait(waiting)) => {

@@ -9,8 +9,6 @@ mod admin;
 mod context;
 mod publish;
 mod telemetry;
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 
@@ -26,7 +24,6 @@ use fanfare_model::Now;
 use crate::apps::Apps;
 use crate::refusal::Refusal;
 use crate::session::Random;
-use crate::token::KeySource;
 use context::Context;
 
 /// The largest request body.
@@ -35,7 +32,6 @@ pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 pub struct ApiState {
     pub engine: Engine,
     pub settings: Arc<Apps>,
-    pub keys: Arc<dyn KeySource>,
     pub clock: Arc<dyn Fn() -> Now + Send + Sync>,
     pub random: Random,
 }

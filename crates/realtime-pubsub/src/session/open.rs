@@ -12,7 +12,7 @@ use crate::apps::Apps;
 use crate::inbound::Inbound;
 use crate::refusal::Refusal;
 use crate::seats::Seats;
-use crate::token::{self, Fetched, KeySource, Unverified};
+use crate::token::{self, Fetched, Unverified};
 use crate::{topic, wire};
 
 /// Fills a buffer with random bytes.
@@ -33,7 +33,6 @@ impl AppLookup for fanfare_engine::Engine {
 pub struct Host {
     pub apps: Arc<dyn AppLookup>,
     pub settings: Arc<Apps>,
-    pub keys: Arc<dyn KeySource>,
     pub inbound: Arc<dyn Inbound>,
     pub seats: Seats,
     pub random: Random,
@@ -90,7 +89,7 @@ impl Host {
         let token = query.find(|(name, _)| name == "access_token").map(|(_, value)| value);
         let missing = || Refusal::unauthorized("the query has no access_token with a JWT");
         let token = token.filter(|token| !token.is_empty()).ok_or_else(missing)?;
-        let grant = match token::verify(&settings.client_key, &*self.keys, &token, request.now.wall) {
+        let grant = match token::verify(&settings.client_key, &token, request.now.wall) {
             Ok(grant) => grant,
             Err(Unverified::Refused(why)) => return Err(Refusal::unauthorized(why).into()),
             Err(Unverified::Wait(waiting)) => return Err(Unopened::Wait(waiting.0)),

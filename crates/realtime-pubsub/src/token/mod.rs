@@ -22,7 +22,7 @@ use serde::de::IgnoredAny;
 use crate::permission::Permissions;
 use algorithm::is_mac;
 pub use algorithm::{Algorithm, Family, PublicKey};
-pub use jwks::{Fetched, KeySet, KeySource};
+pub use jwks::{Fetched, KeySource, Lookup, SignatureKey};
 
 /// Longest token.
 pub const TOKEN_BYTES_MAX: usize = 16 * 1024;
@@ -42,8 +42,8 @@ pub struct VerificationKey {
 pub enum Material {
     Secret(SecretString),
     Public(PublicKey),
-    /// The address of a key set.
-    Set(Arc<str>),
+    /// Those that an issuer publishes.
+    Published(Arc<dyn KeySource>),
 }
 
 impl fmt::Debug for Material {
@@ -51,7 +51,7 @@ impl fmt::Debug for Material {
         match self {
             Self::Secret(_) => f.write_str("Secret(…)"),
             Self::Public(key) => key.fmt(f),
-            Self::Set(uri) => f.debug_tuple("Set").field(uri).finish(),
+            Self::Published(_) => f.write_str("Published(…)"),
         }
     }
 }
@@ -72,7 +72,7 @@ impl Material {
         match self {
             Self::Secret(_) => algorithm.family() == Family::Secret,
             Self::Public(key) => algorithm.family() == key.family(),
-            Self::Set(_) => algorithm.family() != Family::Secret,
+            Self::Published(_) => algorithm.family() != Family::Secret,
         }
     }
 }
@@ -91,14 +91,6 @@ impl VerificationKey {
             return Err(format!("the algorithm {} is not for this kind of key", wrong.name()));
         }
         Ok(Self { material, algorithms, issuers })
-    }
-
-    /// The address that keys are fetched from.
-    pub fn set_uri(&self) -> Option<&Arc<str>> {
-        match &self.material {
-            Material::Set(uri) => Some(uri),
-            _ => None,
-        }
     }
 }
 
@@ -140,12 +132,7 @@ struct Header {
 }
 
 /// Verifies a token and reads what it grants.
-pub fn verify(
-    key: &VerificationKey,
-    sets: &dyn KeySource,
-    token: &str,
-    now: Timestamp,
-) -> Result<Grant, Unverified> {
+pub fn verify(key: &VerificationKey, token: &str, now: Timestamp) -> Result<Grant, Unverified> {
     if token.is_empty() {
         return refused("there is no token");
     }
@@ -175,29 +162,16 @@ pub fn verify(
     let genuine = match &key.material {
         Material::Secret(secret) => is_mac(algorithm, secret, signed.as_bytes(), &signature),
         Material::Public(public) => public.verifies(algorithm, signed.as_bytes(), &signature),
-        Material::Set(uri) => {
-            let set = fetched(sets, uri, header.kid.as_deref())?;
-            set.candidates(header.kid.as_deref(), algorithm)
-                .any(|public| public.verifies(algorithm, signed.as_bytes(), &signature))
-        }
+        Material::Published(keys) => match keys.find(header.kid.as_deref()) {
+            Lookup::Key(public) => public.verifies(algorithm, signed.as_bytes(), &signature),
+            Lookup::Wait(fetch) => return Err(Unverified::Wait(Waiting(fetch))),
+            Lookup::Absent(why) => return refused(why),
+        },
     };
     if !genuine {
         return refused("the token's signature is not of the app's key");
     }
     claims::read(&payload, &key.issuers, now).or_else(refused)
-}
-
-/// The set that has the named key, if it is there.
-fn fetched(sets: &dyn KeySource, uri: &str, id: Option<&str>) -> Result<Arc<KeySet>, Unverified> {
-    let cached = sets.cached(uri);
-    if let Some(set) = cached.as_ref().filter(|set| set.has(id)) {
-        return Ok(set.clone());
-    }
-    match (sets.refresh(uri), cached) {
-        (Some(fetch), _) => Err(Unverified::Wait(Waiting(fetch))),
-        (None, Some(_)) => refused("the issuer's key set has no key with the token's kid"),
-        (None, None) => refused("the issuer's key set cannot be fetched now, please retry"),
-    }
 }
 
 /// A token that a key of this secret with HS256 accepts: for development and tests.

@@ -114,9 +114,7 @@ impl Encoder for TopicEncoder {
     /// A binary frame is the mark of a message that its sender wanted compressed; nothing else is.
     fn shape(&self, delivery: Delivery<'_>) -> (FrameKind, Content) {
         match &delivery.record.body {
-            Body::Messages(messages)
-                if messages.get(delivery.frame).is_some_and(|message| Extras::of(message).compress) =>
-            {
+            Body::Messages(messages) if messages.get(delivery.frame).is_some_and(Extras::compresses) => {
                 (FrameKind::Binary, Content::Delivery)
             }
             _ => (FrameKind::Text, Content::Plain),

@@ -33,6 +33,12 @@ impl<'a> Extras<'a> {
         }
     }
 
+    /// Whether the publisher wanted it compressed. Most messages do not even have the word in them.
+    pub(crate) fn compresses(message: &'a Message) -> bool {
+        let named = matches!(&message.extras, Some(ModelValue::Json(json)) if json.contains("\"compress\""));
+        named && Self::of(message).compress
+    }
+
     pub(crate) fn to_model(self) -> Option<ModelValue> {
         if self.id.is_none() && !self.compress && self.permissions.is_none() {
             return None;
