@@ -182,7 +182,7 @@ impl Client {
                 frame::TEXT | frame::BINARY => self.step(payload)?,
                 frame::PING => frame::push_masked(&mut self.out, frame::PONG, payload),
                 frame::PONG => {}
-                frame::CLOSE => bail!("the server sent a close frame"),
+                frame::CLOSE => bail!("the server sent a close frame{}", frame::close_reason(payload)),
                 other => bail!("a frame with opcode {other}"),
             }
             used += header.frame_len();

@@ -80,6 +80,16 @@ pub(crate) fn push_masked(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
     unmask(&mut out[start..], MASK);
 }
 
+/// A close frame's code and words, for people.
+pub(crate) fn close_reason(payload: &[u8]) -> String {
+    match payload.split_first_chunk::<2>() {
+        Some((code, words)) => {
+            format!(" with {}: {}", u16::from_be_bytes(*code), String::from_utf8_lossy(words))
+        }
+        None => String::new(),
+    }
+}
+
 /// Masks or unmasks in place: the same operation.
 pub(crate) fn unmask(payload: &mut [u8], mask: [u8; 4]) {
     let word = u32::from_ne_bytes(mask);
@@ -134,6 +144,12 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_close_frame_says_why() {
+        assert_eq!(close_reason(b"\x03\xf5too slow"), " with 1013: too slow");
+        assert_eq!(close_reason(b""), "");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `fanfare bench`: a load generator that speaks Ably's protocol, a raw baseline, and the suite of both.
+//! `fanfare bench`: a load generator that speaks Ably's protocol and Realtime Pub/Sub's, a raw baseline, and the suite of both.
 //!
 //! The generator is one thread on one epoll and never parses a delivery; it counts every one and checks its
 //! order, so that a figure is only shown with the proof that nothing was lost. The baseline is the least that
@@ -29,6 +29,7 @@ mod report;
 mod scenarios;
 mod suite;
 mod swarm;
+mod topics;
 mod traffic;
 mod wire;
 

@@ -46,10 +46,10 @@ impl Receiver for Nobody {
 }
 
 impl Swarm {
-    pub(crate) fn new(target: SocketAddr, key: &str, format: Format) -> Result<Swarm> {
+    pub(crate) fn new(target: SocketAddr, path: &str, format: Format) -> Result<Swarm> {
         Ok(Swarm {
             target,
-            request: wire::upgrade_request(&target.to_string(), key, format),
+            request: wire::upgrade_request(&target.to_string(), path),
             format,
             epoll: epoll::create(CreateFlags::CLOEXEC)?,
             events: Vec::with_capacity(EVENTS),

@@ -52,7 +52,8 @@ pub(crate) enum Pace {
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) target: SocketAddr,
-    pub(crate) key: String,
+    /// Where clients connect to, credentials included.
+    pub(crate) path: String,
     pub(crate) format: Format,
     /// Channels are named `prefix-0`, `prefix-1` and so on.
     pub(crate) prefix: String,
@@ -115,7 +116,7 @@ impl Traffic {
         );
         let subscribers = plan.channels * plan.per_channel;
         limits::allow_files(plan.publishers + subscribers + 100)?;
-        let mut swarm = Swarm::new(plan.target, &plan.key, plan.format)?;
+        let mut swarm = Swarm::new(plan.target, &plan.path, plan.format)?;
         let mut desk = Desk::new(plan.format, plan.payload, plan.publishers, plan.channels, plan.per_channel);
         let stalls =
             |subscriber: usize| plan.stall_every.is_some_and(|every| subscriber.is_multiple_of(every));

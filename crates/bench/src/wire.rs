@@ -1,4 +1,5 @@
-//! Ably's protocol messages, as a client writes and reads them (`ably-wire.md`, sections 2, 4.1 and 5).
+//! Ably's protocol messages, as a client writes and reads them (`ably-wire.md`, sections 2, 4.1 and 5), and the
+//! choice between them and Realtime Pub/Sub's frames.
 
 use std::borrow::Cow;
 
@@ -8,26 +9,35 @@ use serde::Deserialize;
 use crate::{
     frame,
     msgpack::{self, Reader, Value},
+    topics,
 };
 
+/// What is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Format {
+    /// Ably's protocol in JSON.
     Json,
+    /// Ably's protocol in MessagePack.
     Msgpack,
+    /// Realtime Pub/Sub, which is JSON.
+    RealtimePubsub,
 }
 
 impl Format {
+    pub(crate) const ALL: [Format; 3] = [Format::Json, Format::Msgpack, Format::RealtimePubsub];
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Format::Json => "json",
             Format::Msgpack => "msgpack",
+            Format::RealtimePubsub => "realtime-pubsub",
         }
     }
 
     pub(crate) fn opcode(self) -> u8 {
         match self {
-            Format::Json => frame::TEXT,
+            Format::Json | Format::RealtimePubsub => frame::TEXT,
             Format::Msgpack => frame::BINARY,
         }
     }
@@ -54,17 +64,21 @@ const MODE_SUBSCRIBE: u64 = 1 << 18;
 pub(crate) const WEBSOCKET_KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 pub(crate) const WEBSOCKET_ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-pub(crate) fn upgrade_request(host: &str, key: &str, format: Format) -> Vec<u8> {
-    let format = format.name();
+/// Where a client of Ably's protocol connects to, in either format.
+pub(crate) fn ably_path(key: &str, format: Format) -> String {
+    format!("/?v=6&format={}&key={key}&heartbeats=false&echo=true", format.name())
+}
+
+pub(crate) fn upgrade_request(host: &str, path: &str) -> Vec<u8> {
     format!(
-        "GET /?v=6&format={format}&key={key}&heartbeats=false&echo=true HTTP/1.1\r\nHost: {host}\r\n\
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\n\
          Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
          Sec-WebSocket-Key: {WEBSOCKET_KEY}\r\n\r\n"
     )
     .into_bytes()
 }
 
-/// Appends the frame that attaches to a channel. Names are made by the generator: nothing in them is escaped.
+/// Appends what attaches to a channel. Names are made by the generator: nothing in them is escaped.
 pub(crate) fn push_attach(out: &mut Vec<u8>, format: Format, channel: &str) {
     let mut body = Vec::new();
     match format {
@@ -80,8 +94,12 @@ pub(crate) fn push_attach(out: &mut Vec<u8>, format: Format, channel: &str) {
             msgpack::push_str(&mut body, b"flags");
             msgpack::push_uint(&mut body, MODE_SUBSCRIBE);
         }
+        Format::RealtimePubsub => body = topics::subscribe(channel),
     }
     frame::push_masked(out, format.opcode(), &body);
+    if format == Format::RealtimePubsub {
+        PublishForm::new(format, channel).push(out, &mut body, topics::FENCE, b"");
+    }
 }
 
 /// What of a publish on one channel never changes, so that a publish is three copies.
@@ -104,6 +122,7 @@ impl PublishForm {
                 msgpack::push_str(&mut head, channel.as_bytes());
                 msgpack::push_str(&mut head, b"msgSerial");
             }
+            Format::RealtimePubsub => head = topics::publish_head(channel),
         }
         Self { format, head }
     }
@@ -126,6 +145,7 @@ impl PublishForm {
                 msgpack::push_str(body, b"data");
                 msgpack::push_str(body, payload);
             }
+            Format::RealtimePubsub => topics::push_publish_tail(body, msg_serial, payload),
         }
         frame::push_masked(out, self.format.opcode(), body);
     }
@@ -146,7 +166,7 @@ pub(crate) fn push_decimal(out: &mut Vec<u8>, mut value: u64) {
 }
 
 /// A protocol message that is no delivery, reduced to what the generator acts on.
-#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct Control<'a> {
     pub(crate) action: i64,
@@ -157,7 +177,7 @@ pub(crate) struct Control<'a> {
     pub(crate) error: Option<ErrorText<'a>>,
 }
 
-#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub(crate) struct ErrorText<'a> {
     pub(crate) code: i64,
@@ -171,6 +191,7 @@ impl<'a> Control<'a> {
         match format {
             Format::Json => read_ack(frame).or_else(|| serde_json::from_slice(frame).ok()),
             Format::Msgpack => Self::read_msgpack(frame),
+            Format::RealtimePubsub => topics::read(frame),
         }
     }
 
@@ -244,7 +265,7 @@ fn read_ack(frame: &[u8]) -> Option<Control<'static>> {
     Some(Control { action: action::ACK, msg_serial, count, ..Control::default() })
 }
 
-fn leading_decimal(bytes: &[u8]) -> Option<(i64, &[u8])> {
+pub(crate) fn leading_decimal(bytes: &[u8]) -> Option<(i64, &[u8])> {
     let len = bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let (digits, rest) = bytes.split_at(len);
     let value = std::str::from_utf8(digits).ok()?.parse().ok()?;

@@ -35,6 +35,8 @@ impl Baseline {
         Target {
             url: format!("ws://{}", self.address),
             key: "bench.bench:bench".to_owned(),
+            app: Some("bench".to_owned()),
+            token: Some("bench".to_owned()),
             server_pid: None,
             format,
             json: true,
@@ -49,6 +51,8 @@ impl Drop for Baseline {
     }
 }
 
+const FORMATS: [Format; 3] = [Format::Json, Format::Msgpack, Format::RealtimePubsub];
+
 const BRIEF: Length = Length { seconds: 0.3, warmup: 0.1 };
 
 fn fanout(fault: Option<Break>, format: Format) -> anyhow::Result<()> {
@@ -57,7 +61,7 @@ fn fanout(fault: Option<Break>, format: Format) -> anyhow::Result<()> {
     fanfare_bench::run(BenchArgs { scenario: Scenario::Fanout(args) })
 }
 
-fn stalled(fault: Option<Break>) -> anyhow::Result<()> {
+fn stalled(fault: Option<Break>, format: Format) -> anyhow::Result<()> {
     let baseline = Baseline::start(fault);
     let args = StalledArgs {
         seconds: 0.3,
@@ -66,7 +70,7 @@ fn stalled(fault: Option<Break>) -> anyhow::Result<()> {
         stalled: 2,
         rate: 100,
         payload: 16_384,
-        ..StalledArgs::new(baseline.target(Format::Json))
+        ..StalledArgs::new(baseline.target(format))
     };
     fanfare_bench::run(BenchArgs { scenario: Scenario::Stalled(args) })
 }
@@ -80,15 +84,16 @@ fn assert_reports(outcome: anyhow::Result<()>, fault: &str) {
 }
 
 #[test]
-fn a_sound_server_passes_in_both_formats() {
-    fanout(None, Format::Json).unwrap();
-    fanout(None, Format::Msgpack).unwrap();
+fn a_sound_server_passes_in_every_format() {
+    for format in FORMATS {
+        fanout(None, format).unwrap();
+    }
 }
 
 #[test]
 fn a_sound_server_passes_the_other_scenarios() {
     let baseline = Baseline::start(None);
-    for format in [Format::Json, Format::Msgpack] {
+    for format in FORMATS {
         let many = ManyArgs { length: BRIEF, channels: 20, ..ManyArgs::new(baseline.target(format)) };
         fanfare_bench::run(BenchArgs { scenario: Scenario::Many(many) }).unwrap();
         let rate = RateArgs { length: BRIEF, subscribers: 10, ..RateArgs::new(baseline.target(format)) };
@@ -100,8 +105,9 @@ fn a_sound_server_passes_the_other_scenarios() {
 
 #[test]
 fn a_lost_message_is_reported() {
-    assert_reports(fanout(Some(Break::Drop), Format::Json), "losses");
-    assert_reports(fanout(Some(Break::Drop), Format::Msgpack), "losses");
+    for format in FORMATS {
+        assert_reports(fanout(Some(Break::Drop), format), "losses");
+    }
 }
 
 #[test]
@@ -126,6 +132,8 @@ fn a_message_of_another_channel_is_reported() {
 
 #[test]
 fn a_gap_that_is_told_passes_and_a_silent_one_is_reported() {
-    stalled(None).unwrap();
-    assert_reports(stalled(Some(Break::SilentGap)), "silent_gaps");
+    for format in FORMATS {
+        stalled(None, format).unwrap();
+        assert_reports(stalled(Some(Break::SilentGap), format), "silent_gaps");
+    }
 }

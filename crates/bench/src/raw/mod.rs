@@ -1,4 +1,4 @@
-//! The raw baseline: one thread, one epoll, and the same bytes on the wire as an Ably server's.
+//! The raw baseline: one thread, one epoll, and the same bytes on the wire as a real server's.
 //!
 //! For each turn of the loop it gathers everything that the publishers sent, builds every frame once, and does
 //! one write for each subscriber. It checks no key, keeps no history and no order beyond arrival: what a real
@@ -22,6 +22,7 @@ use crate::{limits, report, wire::Format};
 mod peer;
 mod sabotage;
 mod splice;
+mod topics;
 
 use peer::Peer;
 use sabotage::Sabotage;
@@ -57,7 +58,9 @@ pub(crate) fn run(args: &RawArgs) -> Result<()> {
     let mut server = Server::bind(args.listen, args.fault)?;
     let url = format!("ws://{}", server.address()?);
     if args.json {
-        let line = serde_json::json!({ "url": url, "key": "bench.bench:bench", "server": "raw" });
+        let line = serde_json::json!({
+            "url": url, "key": "bench.bench:bench", "appId": "bench", "clientToken": "bench", "server": "raw",
+        });
         report::line(&line.to_string());
     } else {
         report::line(&format!("raw baseline on {url}"));
@@ -68,8 +71,8 @@ pub(crate) fn run(args: &RawArgs) -> Result<()> {
 struct Channel {
     name: Vec<u8>,
     /// Subscribers, and the frames of this turn, for each format.
-    subscribers: [Vec<usize>; 2],
-    frames: [Vec<u8>; 2],
+    subscribers: [Vec<usize>; Format::ALL.len()],
+    frames: [Vec<u8>; Format::ALL.len()],
     sabotage: Sabotage,
 }
 
@@ -189,7 +192,7 @@ impl Server {
     /// The end of a turn: one write for each subscriber of each channel that got something, then the ACKs.
     fn fan_out(&mut self) -> Result<()> {
         for channel in std::mem::take(&mut self.rooms.dirty) {
-            for format in [0, 1] {
+            for format in 0..Format::ALL.len() {
                 let frames = std::mem::take(&mut self.rooms.channels[channel].frames[format]);
                 let subscribers = std::mem::take(&mut self.rooms.channels[channel].subscribers[format]);
                 for id in &subscribers {
@@ -271,7 +274,7 @@ impl Rooms {
             self.dirty.push(channel_at);
         }
         let publish = Publish { inbound, connection, serial, now_ms: self.now_ms };
-        for format in [Format::Json, Format::Msgpack] {
+        for format in Format::ALL {
             if !channel.subscribers[format as usize].is_empty() {
                 let frames = &mut channel.frames[format as usize];
                 let start = frames.len();

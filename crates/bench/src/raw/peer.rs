@@ -192,6 +192,8 @@ impl Peer {
         self.is_upgraded = true;
         if memmem::find(request, b"format=msgpack").is_some() {
             self.format = Format::Msgpack;
+        } else if request.starts_with(b"GET /apps/") {
+            self.format = Format::RealtimePubsub;
         }
         let answer = format!(
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\

@@ -1,4 +1,4 @@
-//! The frames that an Ably server would send, made by cutting and joining bytes: nothing is parsed.
+//! The frames that a real server would send, made by cutting and joining bytes: nothing is parsed.
 //!
 //! It relies on what the generator sends and on nothing else: one message to a publish, no escapes, the fields
 //! in any order.
@@ -8,6 +8,7 @@ use memchr::memmem;
 use crate::{
     frame,
     msgpack::{self, Reader, Value},
+    raw::topics,
     wire::{Format, push_decimal},
 };
 
@@ -36,6 +37,7 @@ impl<'a> Inbound<'a> {
                 msg_serial: int_after(frame, b"\xa9msgSerial").unwrap_or_default(),
                 data: str_after(frame, b"\xa4data").unwrap_or_default(),
             }),
+            Format::RealtimePubsub => topics::inbound(frame),
         }
     }
 }
@@ -44,12 +46,12 @@ fn after<'a>(frame: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
     memmem::find(frame, key).map(|at| &frame[at + key.len()..])
 }
 
-fn decimal_after(frame: &[u8], key: &[u8]) -> Option<u64> {
+pub(super) fn decimal_after(frame: &[u8], key: &[u8]) -> Option<u64> {
     let digits = after(frame, key)?.iter().take_while(|byte| byte.is_ascii_digit());
     Some(digits.fold(0, |value, digit| value * 10 + u64::from(digit - b'0')))
 }
 
-fn text_after<'a>(frame: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
+pub(super) fn text_after<'a>(frame: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
     let rest = after(frame, key)?;
     memchr::memchr(b'"', rest).map(|end| &rest[..end])
 }
@@ -121,6 +123,7 @@ impl Publish<'_> {
         match format {
             Format::Json => self.push_json(body),
             Format::Msgpack => self.push_msgpack(body),
+            Format::RealtimePubsub => topics::push_message(self, body),
         }
         frame::push(out, format.opcode(), body);
     }
@@ -198,12 +201,19 @@ impl PendingAck {
         is_first
     }
 
-    /// Appends the ACK frame and is empty again.
+    /// Appends the ACK frame, or one for each publish where the protocol knows no other, and is empty again.
     pub(super) fn push(&mut self, format: Format, out: &mut Vec<u8>, body: &mut Vec<u8>) {
         body.clear();
         match format {
             Format::Json => self.push_json(body),
             Format::Msgpack => self.push_msgpack(body),
+            Format::RealtimePubsub => {
+                for id in self.first..self.first + self.serials.len() as u64 {
+                    topics::push_ack(id, body);
+                    frame::push(out, format.opcode(), body);
+                }
+                return self.serials.clear();
+            }
         }
         self.serials.clear();
         frame::push(out, format.opcode(), body);
@@ -266,6 +276,7 @@ pub(super) fn push_connected(format: Format, connection: &[u8], out: &mut Vec<u8
             msgpack::push_str(&mut body, b"maxIdleInterval");
             msgpack::push_uint(&mut body, 0);
         }
+        Format::RealtimePubsub => body = topics::welcome(connection),
     }
     frame::push(out, format.opcode(), &body);
 }
@@ -276,6 +287,9 @@ pub(super) fn push_attached(format: Format, channel: &[u8], serial: Serial, gap:
     const GAP_CODE: u64 = 90_003;
     let mut body = Vec::new();
     match format {
+        // Nothing tells of a subscription, and only the end of the connection of a gap.
+        Format::RealtimePubsub if gap => return frame::push(out, frame::CLOSE, topics::OVERRUN),
+        Format::RealtimePubsub => return,
         Format::Json => {
             let (name, serial) = (String::from_utf8_lossy(channel), serial.text());
             let serial = String::from_utf8_lossy(&serial);
@@ -322,7 +336,7 @@ mod tests {
 
     #[test]
     fn a_publish_is_cut_out_of_its_frame() {
-        for format in [Format::Json, Format::Msgpack] {
+        for format in Format::ALL {
             let (mut out, mut body) = (Vec::new(), Vec::new());
             PublishForm::new(format, "a:b-7").push(&mut out, &mut body, 1_234, &[b'x'; 128]);
             let inbound = Inbound::read(format, &body).unwrap();

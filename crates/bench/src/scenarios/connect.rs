@@ -33,7 +33,7 @@ pub(crate) fn run(args: &ConnectArgs) -> Result<Report> {
     limits::allow_files(args.clients + 100)?;
     let observed = args.target.observed();
     let mut report = Report::new(format!("connect {} x{}", args.target.format.name(), args.clients));
-    let mut swarm = Swarm::new(args.target.address()?, &args.target.key, args.target.format)?;
+    let mut swarm = Swarm::new(args.target.address()?, &args.target.path()?, args.target.format)?;
     let before = observed.map(|observed| observed.cpu()).transpose()?;
     let start = Instant::now();
     swarm.establish(specs(args), args.concurrency)?;

@@ -130,7 +130,7 @@ pub(crate) fn rate(args: &RateArgs) -> Result<Report> {
 pub(crate) fn base_plan(target: &Target) -> Result<Plan> {
     Ok(Plan {
         target: target.address()?,
-        key: target.key.clone(),
+        path: target.path()?,
         format: target.format,
         prefix: format!("bench-{}", fresh_word()),
         channels: 1,

@@ -2,10 +2,16 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use crate::{observe::Observed, report::Report, traffic::Stretch, wire::Format};
+use crate::{
+    observe::Observed,
+    report::Report,
+    topics,
+    traffic::Stretch,
+    wire::{self, Format},
+};
 
 pub(crate) mod connect;
 pub(crate) mod durable;
@@ -19,9 +25,16 @@ pub struct Target {
     /// The server, as ws://HOST:PORT (plain WebSocket).
     #[arg(long, default_value = "ws://127.0.0.1:8080")]
     pub url: String,
-    /// The API key, as APP.KEYID:SECRET.
+    /// The API key of Ably's protocol, as APP.KEYID:SECRET.
     #[arg(long, env = "FANFARE_KEY", default_value = "bench.bench:bench", hide_env_values = true)]
     pub key: String,
+    /// The app, for Realtime Pub/Sub.
+    #[arg(long)]
+    pub app: Option<String>,
+    /// A client token that may publish everywhere, for Realtime Pub/Sub: without a subject, whose connections
+    /// are limited.
+    #[arg(long, env = "FANFARE_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
     /// The server's process, when it is on this machine: its CPU time and memory are then reported.
     #[arg(long)]
     pub server_pid: Option<u32>,
@@ -39,6 +52,15 @@ impl Target {
         let host = host.trim_end_matches('/');
         let mut found = host.to_socket_addrs().with_context(|| format!("cannot resolve {host}"))?;
         found.next().with_context(|| format!("{host} has no address"))
+    }
+
+    /// What a client asks for when it connects.
+    pub(crate) fn path(&self) -> Result<String> {
+        match (self.format, &self.app, &self.token) {
+            (Format::Json | Format::Msgpack, ..) => Ok(wire::ably_path(&self.key, self.format)),
+            (Format::RealtimePubsub, Some(app), Some(token)) => Ok(topics::path(app, token)),
+            (Format::RealtimePubsub, ..) => bail!("--format realtime-pubsub needs --app and --token"),
+        }
     }
 
     pub(crate) fn observed(&self) -> Option<Observed> {

@@ -65,6 +65,12 @@ pub(crate) const CASES: &[Case] = &[
         figures: FLOOD,
     },
     Case {
+        name: "fanout-100-realtime-pubsub",
+        on_raw: true,
+        run: |on, args| fan(on, args, Format::RealtimePubsub, 100),
+        figures: FLOOD,
+    },
+    Case {
         name: "fanout-1000",
         on_raw: true,
         run: |on, args| fan(on, args, Format::Json, 1000),

@@ -74,13 +74,16 @@ impl Contender {
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let child = command.spawn().context("cannot start taskset (util-linux)")?;
         // From here on dropping ends the process.
-        let mut running = Running { child, url: String::new(), key: String::new(), data };
+        let mut running =
+            Running { child, url: String::new(), key: String::new(), app: None, token: None, data };
         let stdout = running.child.stdout.take().context("no standard output")?;
-        let Announcement { url, key } = read_announcement(stdout)
+        let Announcement { url, key, app_id, client_token } = read_announcement(stdout)
             .with_context(|| format!("{} {}", self.binary.display(), self.arguments.join(" ")))?;
         // Servers print http:// or ws://: the address counts.
         running.url = url.replacen("http://", "ws://", 1);
         running.key = key;
+        running.app = app_id;
+        running.token = client_token;
         Ok(running)
     }
 }
@@ -92,9 +95,13 @@ fn own_arguments() -> impl Iterator<Item = String> {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Announcement {
     url: String,
     key: String,
+    /// For Realtime Pub/Sub. An older server to compare with may not speak it.
+    app_id: Option<String>,
+    client_token: Option<String>,
 }
 
 /// The first line that is a JSON object with an address. What the server prints later is read and dropped, so
@@ -123,6 +130,8 @@ pub(crate) struct Running {
     child: Child,
     url: String,
     key: String,
+    app: Option<String>,
+    token: Option<String>,
     data: TempDir,
 }
 
@@ -131,6 +140,8 @@ impl Running {
         Target {
             url: self.url.clone(),
             key: self.key.clone(),
+            app: self.app.clone(),
+            token: self.token.clone(),
             // taskset becomes the server: the same process.
             server_pid: Some(self.child.id()),
             format,
