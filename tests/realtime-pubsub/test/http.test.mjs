@@ -97,6 +97,8 @@ test('every wrong body of a publish says what would be right', async () => {
     ['', 400, /"topic"/],
     ['hello', 400, /"topic"/],
     ['[]', 400, /"topic"/],
+    ['["x",1,false,"t"]', 400, /"topic"/],
+    ['null', 400, /"topic"/],
     ['{"topic":"x"}', 400, /"message"/],
     ['{"message":1}', 400, /"topic"/],
     ['{"topic":5,"message":1}', 400, /"topic"/],
@@ -119,7 +121,7 @@ test('every wrong body of a publish says what would be right', async () => {
 
 test('every wrong body of an unsubscribe says what would be right', async () => {
   const token = adminToken(server, ADMIN);
-  for (const body of [{}, [], { topicPatterns: 'a' }, { topicPatterns: [1] }, { topicPatterns: [] }, { topicPatterns: ['a'], subject: 5 }, { topicPatterns: Array(51).fill('a') }]) {
+  for (const body of [{}, [], { topicPatterns: 'a' }, { topicPatterns: [1] }, { topicPatterns: [] }, { topicPatterns: ['a'], subject: 5 }, { topicPatterns: Array(51).fill('a') }, { topicPatterns: [''] }, { topicPatterns: ['a', 'x'.repeat(257)] }, [['a'], null]]) {
     assertRefused(await unsubscribe({ token, body }), 400, /topicPatterns/);
   }
   assert.deepEqual((await unsubscribe({ token, body: { topicPatterns: Array(50).fill('a') } })).body, { unsubscribed: 0 });
