@@ -72,6 +72,10 @@ pub(super) async fn publish(context: &Context, body: Body) -> Result<Answer, Ref
     let published = ask(|reply| engine.publish(channel.clone(), draft, reply));
     let subscribers = status.await?.occupancy.subscribers;
     published.await?.map_err(refused)?;
+    if let Some(network) = context.network {
+        let now = (context.state.clock)().wall;
+        engine.published_from(&context.app.id, network, request.message.get().len() as u64, now);
+    }
     Ok(Answer::json(202, &json!({ "id": id, "subscribers": subscribers })))
 }
 
