@@ -4,8 +4,8 @@ use std::any::Any;
 use std::sync::Arc;
 
 use fanfare_model::{
-    AppId, BodyKind, ChannelKey, ChannelName, ClientId, ClientIdRule, ConnectionId, Durability, Epoch,
-    ErrorInfo, PresenceEvent, Record, Timestamp, error,
+    AnonymisedAddress, AppId, BodyKind, ChannelKey, ChannelName, ClientId, ClientIdRule, ConnectionId,
+    Durability, Epoch, ErrorInfo, PresenceEvent, Record, Timestamp, error,
 };
 use fanfare_store::{Direction, Entry, Put, Query, Scope, StoreError};
 use parking_lot::Mutex;
@@ -162,6 +162,11 @@ impl Engine {
         for worker in self.workers() {
             self.shared.post(worker, Mail::Telemetry { reply: gather.clone().part(|(), ()| {}) });
         }
+    }
+
+    /// A request published so many bytes, and came from there.
+    pub fn published_from(&self, app: &AppId, network: AnonymisedAddress, bytes: u64, now: Timestamp) {
+        self.shared.telemeter.published_from(app, network, bytes, now);
     }
 
     /// How channels are named in telemetry. To be said once, before anything is counted: a second word

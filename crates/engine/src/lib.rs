@@ -47,6 +47,8 @@ pub use session::{
     Since, Token,
 };
 pub use shared::{Blocking, Counters, EngineConfig, WakeWorker};
-pub use telemetry::{Bucket, Counts, DAYS_KEPT, FoldTopic, HOURS_KEPT, MINUTES_KEPT, Telemetry, Topic};
+pub use telemetry::{
+    Bucket, Counts, DAYS_KEPT, FoldTopic, HOURS_KEPT, MINUTES_KEPT, Publisher, Telemetry, Topic,
+};
 pub use watch::{ConnectionSeen, Lifecycle, Narrator};
 pub use worker::{Flow, Worker, WorkerSeed};

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use fanfare_model::AppId;
 
+use crate::seats::HandshakeRates;
 use crate::token::VerificationKey;
 
 /// Of one app.
@@ -24,6 +25,7 @@ pub struct AppSettings {
     pub payload_bytes_max: usize,
     /// Connections with one subject at a time. HTTP status 429 past it.
     pub connections_per_subject_max: usize,
+    pub handshakes: HandshakeRates,
 }
 
 /// One immutable snapshot, replaced as a whole when the configuration is.

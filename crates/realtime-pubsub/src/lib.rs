@@ -13,6 +13,7 @@ mod apps;
 mod close;
 pub mod http;
 pub mod inbound;
+mod object;
 pub mod pattern;
 pub mod permission;
 mod refusal;
@@ -24,5 +25,5 @@ pub mod wire;
 
 pub use apps::{AppSettings, Apps};
 pub use refusal::Refusal;
-pub use seats::{Rate, Seats, SeatsLimits};
+pub use seats::{HandshakeRates, Rate, Seats};
 pub use session::{AppLookup, Host, OpenRequest, Opened, Random};

@@ -62,9 +62,11 @@ pub fn is_servers(topic: &str, message_type: &str) -> bool {
     matches!((topic, message_type), (ACKS, _) | (MAIN, WELCOME) | (INBOUND, PRESENCE))
 }
 
-/// Letters of a connection id: hexadecimal, and of another length than other protocols' ids. A record that names
-/// such a connection was therefore published by one of this protocol's sessions, and what is in it was checked.
+/// Letters of a connection id, more than other protocols' ids have. A record that names such a connection was
+/// therefore published by one of this protocol's sessions, and what is in it was checked.
 const ID_LETTERS: usize = 16;
+/// What connection ids begin with, before hexadecimal digits: subjects of that form can be refused without a loss.
+const ID_FIRST: char = 'r';
 
 pub(crate) fn connection_id(random: [u8; ID_LETTERS / 2]) -> ConnectionId {
     use std::fmt::Write as _;
@@ -72,7 +74,16 @@ pub(crate) fn connection_id(random: [u8; ID_LETTERS / 2]) -> ConnectionId {
     for byte in random {
         let _ = write!(id, "{byte:02x}");
     }
+    id.replace_range(..1, ID_FIRST.encode_utf8(&mut [0; 4]));
     ConnectionId::new(&id)
+}
+
+/// Whether the private topic of a subject would be another's: a connection's, or that of acknowledgements. A user who
+/// may choose a name could read what is meant for others.
+pub(crate) fn is_taken(subject: &str) -> bool {
+    let hexadecimal = |rest: &str| rest.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    let connection = subject.len() == ID_LETTERS && subject.strip_prefix(ID_FIRST).is_some_and(hexadecimal);
+    connection || private(subject) == ACKS
 }
 
 pub(crate) fn is_ours(connection: &ConnectionId) -> bool {
@@ -116,8 +127,14 @@ mod tests {
     #[test]
     fn ids_are_told_apart() {
         let id = connection_id([0, 1, 2, 3, 4, 5, 6, 255]);
-        assert_eq!(id.as_str(), "00010203040506ff");
+        assert_eq!(id.as_str(), "r0010203040506ff");
         assert!(is_ours(&id));
         assert!(!is_ours(&ConnectionId::new("0123456789ab")));
+        assert!(is_taken(id.as_str()) && is_taken("acks"));
+        for free in
+            ["r0010203040506f", "r0010203040506fff", "r0010203040506fg", "00010203040506ff", "main", "r"]
+        {
+            assert!(!is_taken(free), "{free}");
+        }
     }
 }

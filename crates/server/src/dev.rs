@@ -11,8 +11,8 @@ use aws_lc_rs::{hmac, rand};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use fanfare_model::{App, AppId, Capability, Durability, Key, KeyId, Limits, Rule, Rules, Timestamp};
-use fanfare_realtime_pubsub::AppSettings;
 use fanfare_realtime_pubsub::token::{Algorithm, Material, VerificationKey, sign};
+use fanfare_realtime_pubsub::{AppSettings, HandshakeRates};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -104,6 +104,7 @@ impl DevApp {
             presence: true,
             payload_bytes_max: limits.message_bytes_max,
             connections_per_subject_max: CONNECTIONS_PER_SUBJECT_MAX,
+            handshakes: HandshakeRates::default(),
         };
         Ok((AppId::parse(&self.app_id)?, settings))
     }

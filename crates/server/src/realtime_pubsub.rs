@@ -7,7 +7,7 @@ use fanfare_gateway::{Accept, Accepted, Clock, Protocols, UpgradeRequest};
 use fanfare_realtime_pubsub::http::{ApiState, router};
 use fanfare_realtime_pubsub::inbound::Inbound;
 use fanfare_realtime_pubsub::topic;
-use fanfare_realtime_pubsub::{Apps, Host, OpenRequest, Opened, Refusal, Seats, SeatsLimits};
+use fanfare_realtime_pubsub::{Apps, Host, OpenRequest, Opened, Refusal, Seats};
 
 use crate::ably::fill_random;
 
@@ -60,7 +60,7 @@ pub(crate) fn beside(
         apps: Arc::new(engine.clone()),
         settings: apps.clone(),
         inbound,
-        seats: Seats::new(SeatsLimits::default()),
+        seats: Seats::default(),
         random: Box::new(fill_random),
     });
     let api = Arc::new(ApiState {

@@ -14,7 +14,7 @@ const api = (path) => `/api/topics/${server.appId}/${path}`;
 test('the tokens that development prints do what they say', async (t) => {
   const client = await connect(t, server, { token: server.clientToken, topics: ['secure/anything'] });
   assert.equal(client.info.appId, server.appId);
-  assert.match(client.info.id, /^[0-9a-f]{16}$/);
+  assert.match(client.info.id, /^r[0-9a-f]{15}$/);
   const heard = next(client, 'secure/anything.note');
   await client.publish('secure/anything', { n: 1 }, { messageType: 'note' }).waitForAck();
   assert.deepEqual((await heard)[0].data.payload, { n: 1 });

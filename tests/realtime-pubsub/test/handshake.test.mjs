@@ -26,6 +26,8 @@ const apps = [
   { id: 'ed', key: pem(ed), algorithms: ['EdDSA'] },
   { id: 'issuers', key: HS, algorithms: ['HS256'], issuer: ['https://a.example', 'https://b.example'] },
   { id: 'few', key: HS, algorithms: ['HS256'], more: 'connections_per_subject_max = 2' },
+  { id: 'slow-subject', key: HS, algorithms: ['HS256'], more: 'handshakes_per_subject_burst = 3\nhandshakes_per_subject_per_second = 1' },
+  { id: 'slow-app', key: HS, algorithms: ['HS256'], more: 'handshakes_burst = 3\nhandshakes_per_second = 1' },
   { id: 'tls', key: HS, algorithms: ['HS256'], app: 'tls_only = true' },
   { id: 'off', key: HS, algorithms: ['HS256'], app: 'disabled = true' },
   { id: 'silent', key: HS, algorithms: ['HS256'], more: 'inbound_ack = false\npresence = false\npayload_bytes_max = 100' },
@@ -117,6 +119,13 @@ for (const [what, app, token, status, words] of [
   ['an nbf in an hour', 'hs', sign({ nbf: now() + 3600 }), 401, /nbf/],
   ['an nbf that is text', 'hs', sign({ nbf: 'now' }), 401, /nbf/],
   ['claims that are no object', 'hs', raw(HEADER, [1]), 401, /payload/],
+  ['claims that are a list of their values', 'hs', raw(HEADER, ['me', EVERYTHING, null, exp, null, null]), 401, /payload/],
+  ['a header that is a list of its values', 'hs', raw(['HS256', null, null], { exp }), 401, /header/],
+  ['four parts', 'hs', `${sign({})}.x`, 401, /JWT/],
+  ['an empty signature', 'hs', sign({}).replace(/[^.]*$/, ''), 401, /signature/],
+  ['an exp that is negative', 'hs', raw(HEADER, { exp: -1 }), 401, /exp/],
+  ['an exp that is null', 'hs', raw(HEADER, { exp: null }), 401, /exp/],
+  ['an iss that is a list', 'issuers', sign({ iss: ['https://a.example'] }), 401, /iss/],
   ['claims that are no JSON', 'hs', raw(HEADER, '{'), 401, /payload/],
   ['a claim twice', 'hs', raw(HEADER, `{"exp":${exp},"permissions":[],"permissions":["*"]}`), 401, /payload/],
   ['permissions that are text', 'hs', sign({ permissions: PUBLISH_ALL }), 401, /permissions/],
@@ -125,6 +134,9 @@ for (const [what, app, token, status, words] of [
   ['a sub that is a number', 'hs', sign({ sub: 5 }), 401, /sub/],
   ['a sub that is a pattern', 'hs', sign({ sub: '*' }), 401, /sub/],
   ['a sub with a line break', 'hs', sign({ sub: 'a\nb' }), 401, /sub/],
+  ['a sub in the form of a connection\'s id', 'hs', sign({ sub: 'r0123456789abcde' }), 401, /sub/],
+  ['the sub acks', 'hs', sign({ sub: 'acks' }), 401, /sub/],
+  ['a sub that is nearly a connection\'s id', 'hs', sign({ sub: 'r0123456789abcdg' }), 101],
   ['a sub that is too long', 'hs', sign({ sub: 'x'.repeat(252) }), 401, /sub/],
   ['a token that is too long', 'hs', sign({ padding: 'x'.repeat(16_000) }), 401, /16384/],
   ['no issuer', 'issuers', sign({}), 401, /iss/],
@@ -204,6 +216,18 @@ test('a subject that dials without a pause is slowed down', async () => {
   for (let i = 0; i < 80; i++) statuses.push((await shake('hs', token)).status);
   assert.ok(statuses.includes(429), 'sooner or later');
   assert.deepEqual(statuses.slice(0, 40), Array(40).fill(101));
+});
+
+test('how fast a subject and an app may dial is the operator\'s to say', async () => {
+  for (const [app, subject, words] of [
+    ['slow-subject', () => 'hasty', /this subject/],
+    ['slow-app', () => unique('s'), /this app/],
+  ]) {
+    const answers = [];
+    for (let i = 0; i < 12; i++) answers.push(await shake(app, sign({ sub: subject() })));
+    assert.deepEqual(answers.slice(0, 3).map(({ status }) => status), [101, 101, 101], app);
+    assertRefused(answers.find(({ status }) => status !== 101), 429, words);
+  }
 });
 
 test('acknowledgements and presence can be turned off, and payloads be smaller', async (t) => {

@@ -97,6 +97,8 @@ test('every wrong body of a publish says what would be right', async () => {
     ['', 400, /"topic"/],
     ['hello', 400, /"topic"/],
     ['[]', 400, /"topic"/],
+    ['["x",1,false,"t"]', 400, /"topic"/],
+    ['null', 400, /"topic"/],
     ['{"topic":"x"}', 400, /"message"/],
     ['{"message":1}', 400, /"topic"/],
     ['{"topic":5,"message":1}', 400, /"topic"/],
@@ -119,7 +121,7 @@ test('every wrong body of a publish says what would be right', async () => {
 
 test('every wrong body of an unsubscribe says what would be right', async () => {
   const token = adminToken(server, ADMIN);
-  for (const body of [{}, [], { topicPatterns: 'a' }, { topicPatterns: [1] }, { topicPatterns: [] }, { topicPatterns: ['a'], subject: 5 }, { topicPatterns: Array(51).fill('a') }]) {
+  for (const body of [{}, [], { topicPatterns: 'a' }, { topicPatterns: [1] }, { topicPatterns: [] }, { topicPatterns: ['a'], subject: 5 }, { topicPatterns: Array(51).fill('a') }, { topicPatterns: [''] }, { topicPatterns: ['a', 'x'.repeat(257)] }, [['a'], null]]) {
     assertRefused(await unsubscribe({ token, body }), 400, /topicPatterns/);
   }
   assert.deepEqual((await unsubscribe({ token, body: { topicPatterns: Array(50).fill('a') } })).body, { unsubscribed: 0 });
@@ -201,6 +203,31 @@ test('telemetry counts what happened', async (t) => {
   assert.deepEqual([topics[0].messages, topics[0].subscribersPeak], [6, 1]);
   assert.equal((await ask('top-topics/counted/1?limit=1')).body.topics.length, 1);
   assert.deepEqual((await ask('heatmap/connections/countries/counted/1')).body.countries, [{ country: 'ZZ', connections: 1 }]);
+});
+
+test('telemetry says from which networks requests published, and no address', async (t) => {
+  const dir = temporaryDirectory();
+  const proxied = await Server.start({ dir, args: ['--trusted-proxy', '127.0.0.1', '--log-level', 'trace'] });
+  t.after(() => proxied.stop());
+  const token = proxied.adminToken;
+  const from = async (address, message) => {
+    const how = { token, body: { topic: 'x', message }, headers: { 'x-forwarded-for': address } };
+    return (await call(proxied, 'POST', `/api/topics/${proxied.appId}/publish`, how)).status;
+  };
+  assert.deepEqual([await from('203.0.113.77', '1'), await from('203.0.113.99', '22'), await from('2001:db8:1:2::77', '')], [202, 202, 202]);
+  assert.equal(await from('198.51.100.77', 'y'.repeat(65_600)), 413, 'what is refused was not published');
+  const { body } = await call(proxied, 'GET', `/telemetry/aggregates/${proxied.appId}/1`, { token, headers: { 'x-app-id': proxied.appId } });
+  assert.deepEqual(body.publishers, [
+    { network: '203.0.113.0', messages: 2, bytes: 7 },
+    { network: '2001:db8:1::', messages: 1, bytes: 2 },
+  ]);
+  await proxied.kill();
+  const written = fs.readdirSync(dir, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => fs.readFileSync(path.join(entry.parentPath ?? entry.path, entry.name)));
+  for (const address of ['203.0.113.77', '203.0.113.99', '2001:db8:1:2::77']) {
+    assert.ok([Buffer.from(proxied.log), ...written].every((bytes) => !bytes.includes(address)), `${address} is written nowhere`);
+  }
 });
 
 test('telemetry: wrong questions', async () => {

@@ -1,26 +1,26 @@
-//! What is counted of each app, in memory: connections, messages, bytes, busy topics, countries.
+//! What is counted of each app, in memory: connections, messages, bytes, busy topics, countries, networks.
 //!
 //! Workers count in plain fields of their own and hand the sums over once a second ([`meter`]); here
-//! they fall into minutes, hours and days ([`series`]) and into a day's busiest topics ([`topics`]).
-//! Only a connection's begin and end, which are rare, are counted here at once.
+//! they fall into minutes, hours and days ([`series`]) and into a day's busiest topics ([`ranking`]).
+//! Only a connection's begin and end and a request's origin, which are rare, are counted here at once.
 
 mod meter;
+mod ranking;
 mod series;
 #[cfg(test)]
 mod tests;
-mod topics;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use fanfare_model::{AppId, ChannelKey, CountryCode, Timestamp};
+use fanfare_model::{AnonymisedAddress, AppId, ChannelKey, CountryCode, Timestamp};
 use parking_lot::Mutex;
 
 pub(crate) use meter::{Amount, ChannelTraffic, Meter, Meters, Traffic};
+use ranking::Ranking;
 use series::{DAY, HOUR, MINUTE, Series, floor};
-use topics::Topics;
 
 /// How far back minutes are kept.
 pub const MINUTES_KEPT: Duration = Duration::from_secs(60 * 60);
@@ -73,6 +73,15 @@ pub struct Topic {
     pub missed_max: u64,
 }
 
+/// A network's share of what requests published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publisher {
+    /// An anonymised address, written out.
+    pub network: Box<str>,
+    pub messages: u64,
+    pub bytes: u64,
+}
+
 /// What was counted of an app. `from` and `to` are what the buckets really cover.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Telemetry {
@@ -87,6 +96,8 @@ pub struct Telemetry {
     pub countries: Vec<(Option<CountryCode>, u64)>,
     /// The busiest first. Counted by whole days (UTC), from `topics_from` on.
     pub topics: Vec<Topic>,
+    /// The busiest first, and by whole days as topics are.
+    pub publishers: Vec<Publisher>,
     pub topics_from: Timestamp,
 }
 
@@ -111,7 +122,14 @@ struct Ledger {
     /// The finest first. Each counts everything, so nothing has to be rolled up.
     series: [Series; 3],
     /// By the day's start, ascending.
-    topics: VecDeque<(Timestamp, Topics)>,
+    days: VecDeque<(Timestamp, Busiest)>,
+}
+
+/// Of one day.
+#[derive(Default)]
+struct Busiest {
+    topics: Ranking,
+    publishers: Ranking,
 }
 
 impl Telemeter {
@@ -137,6 +155,13 @@ impl Telemeter {
             slot.counts.connections_closed += 1;
         }
         ledger.open = ledger.open.saturating_sub(1);
+    }
+
+    /// A request published, and came from there.
+    pub(crate) fn published_from(&self, app: &AppId, network: AnonymisedAddress, bytes: u64, now: Timestamp) {
+        let traffic = Traffic { by_requests: 1, bytes, ..Traffic::default() };
+        let mut ledgers = self.ledgers.lock();
+        ledgers.of(app, now).busiest(now).publishers.add(&network.to_string(), &traffic);
     }
 
     /// What a worker gathered since it was here last.
@@ -204,11 +229,7 @@ impl Ledgers {
 impl Ledger {
     fn new() -> Self {
         let series = [(MINUTE, MINUTES_KEPT), (HOUR, HOURS_KEPT), (DAY, DAYS_KEPT)];
-        Self {
-            open: 0,
-            series: series.map(|(width, kept)| Series::new(width, kept)),
-            topics: VecDeque::new(),
-        }
+        Self { open: 0, series: series.map(|(width, kept)| Series::new(width, kept)), days: VecDeque::new() }
     }
 
     /// The stretches of time that are now.
@@ -229,16 +250,16 @@ impl Ledger {
                 slot.counts.bytes_in += traffic.bytes;
             }
         }
-        self.topics_of(now).add(name, traffic);
+        self.busiest(now).topics.add(name, traffic);
     }
 
-    fn topics_of(&mut self, now: Timestamp) -> &mut Topics {
+    fn busiest(&mut self, now: Timestamp) -> &mut Busiest {
         let day = floor(now, DAY);
-        let at = self.topics.partition_point(|(start, _)| *start < day);
-        if self.topics.get(at).is_none_or(|(start, _)| *start != day) {
-            self.topics.insert(at, (day, Topics::default()));
+        let at = self.days.partition_point(|(start, _)| *start < day);
+        if self.days.get(at).is_none_or(|(start, _)| *start != day) {
+            self.days.insert(at, (day, Busiest::default()));
         }
-        &mut self.topics[at].1
+        &mut self.days[at].1
     }
 
     fn forget_before(&mut self, now: Timestamp) {
@@ -248,11 +269,11 @@ impl Ledger {
         let oldest = floor(now.saturating_sub(DAYS_KEPT), DAY);
         let newest = floor(now, DAY) + DAY;
         // Days ahead of a clock that went back are wrong by as much; what was busy then is not kept.
-        self.topics.retain(|(day, _)| *day >= oldest && *day <= newest);
+        self.days.retain(|(day, _)| *day >= oldest && *day <= newest);
     }
 
     fn is_empty(&self) -> bool {
-        self.open == 0 && self.topics.is_empty() && self.series.iter().all(Series::is_empty)
+        self.open == 0 && self.days.is_empty() && self.series.iter().all(Series::is_empty)
     }
 
     /// In the finest buckets that reach back to `since`.
@@ -270,6 +291,11 @@ impl Ledger {
         }
         let mut countries: Vec<_> = countries.into_iter().collect();
         countries.sort_by_key(|(_, opened)| std::cmp::Reverse(*opened));
+        let days = || {
+            let overlap = |day: Timestamp| day + DAY > since && day < until;
+            self.days.iter().filter(move |(day, _)| overlap(*day)).map(|(_, busiest)| busiest)
+        };
+        let publishers = ranking::merged(days().map(|busiest| &busiest.publishers)).into_iter();
         let from = floor(since, series.width()).max(series.oldest(seen));
         Telemetry {
             from,
@@ -279,10 +305,10 @@ impl Ledger {
             buckets: slots.iter().map(|s| Bucket { start: s.start, counts: s.counts.clone() }).collect(),
             connections_now: self.open,
             countries,
-            topics: topics::merged(self.topics.iter().filter_map(|(day, topics)| {
-                let overlaps = *day + DAY > since && *day < until;
-                overlaps.then_some(topics)
-            })),
+            topics: ranking::merged(days().map(|busiest| &busiest.topics)),
+            publishers: publishers
+                .map(|Topic { name, messages, bytes, .. }| Publisher { network: name, messages, bytes })
+                .collect(),
             topics_from: floor(since, DAY).max(floor(seen.saturating_sub(DAYS_KEPT), DAY)),
         }
     }

@@ -157,14 +157,14 @@ fn many_topics_stay_bounded_and_say_what_they_may_have_missed() {
         publish(&telemeter, START, &name, 1);
     }
     let topics = telemeter.read(&app(), START, START + SECOND).topics;
-    assert!(topics.len() <= 2 * topics::TOPICS_KEPT && topics.len() >= topics::TOPICS_KEPT);
+    assert!(topics.len() <= 2 * ranking::NAMES_KEPT && topics.len() >= ranking::NAMES_KEPT);
     assert!(topics[..3].iter().all(|t| t.name.starts_with("busy:")), "{:?}", &topics[..4]);
     for topic in &topics {
         let real = truth[&*topic.name];
         assert!(topic.messages <= real && real <= topic.messages + topic.missed_max, "{topic:?}: {real}");
     }
     let missed = topics.iter().map(|t| t.missed_max).max();
-    assert!(missed.is_some_and(|m| m > 0 && m <= 20_000 / topics::TOPICS_KEPT as u64 + 1), "{missed:?}");
+    assert!(missed.is_some_and(|m| m > 0 && m <= 20_000 / ranking::NAMES_KEPT as u64 + 1), "{missed:?}");
 }
 
 #[test]
@@ -187,4 +187,27 @@ impl Series {
     fn between_all(&self) -> usize {
         self.between(Timestamp(i64::MIN / 2), Timestamp(i64::MAX)).count()
     }
+}
+
+#[test]
+fn networks_that_published_are_ranked_by_day_and_go_with_it() {
+    let telemeter = Telemeter::default();
+    let from = |address: &str, now| {
+        let network = AnonymisedAddress::of(address.parse().unwrap());
+        telemeter.published_from(&app(), network, 10, now);
+    };
+    from("203.0.113.7", START);
+    from("203.0.113.9", START + DAY);
+    from("2001:db8:1:2::3", START + DAY);
+    let read = |since, until| {
+        let publishers = telemeter.read(&app(), since, until).publishers.into_iter();
+        publishers.map(|p| (p.network.to_string(), p.messages, p.bytes)).collect::<Vec<_>>()
+    };
+    let row = |network: &str, messages| (network.to_owned(), messages, messages * 10);
+    assert_eq!(read(START, START + DAY), [row("203.0.113.0", 1)]);
+    assert_eq!(read(START, START + 2 * DAY), [row("203.0.113.0", 2), row("2001:db8:1::", 1)]);
+    telemeter.tend(START + DAYS_KEPT + DAY, |_| true);
+    assert_eq!(read(START, START + 2 * DAY), [row("2001:db8:1::", 1), row("203.0.113.0", 1)]);
+    telemeter.erase(&app());
+    assert!(read(START, START + 2 * DAY).is_empty());
 }

@@ -7,9 +7,11 @@ use serde_json::json;
 
 use super::Answer;
 use super::context::{Context, read};
+use crate::object::Object;
 use crate::permission::Action;
 use crate::refusal::Refusal;
 use crate::session::{Order, Orders};
+use crate::topic;
 
 /// Patterns in one request.
 const PATTERNS_MAX: usize = 50;
@@ -27,10 +29,14 @@ const RIGHT: &str = r#"the body is JSON: {"topicPatterns": ["secure/*"], "subjec
 pub(super) async fn unsubscribe(context: &Context, body: Body) -> Result<Answer, Refusal> {
     context.permitted(Action::ManageSubscribers).await?;
     let body = read(body).await?;
-    let Unsubscribe { patterns, subject } =
+    let Object(Unsubscribe { patterns, subject }) =
         serde_json::from_slice(&body).map_err(|_| Refusal::bad_request(RIGHT))?;
     if patterns.is_empty() || patterns.len() > PATTERNS_MAX {
         return Err(Refusal::bad_request(format!("topicPatterns has 1 to {PATTERNS_MAX} patterns")));
+    }
+    if patterns.iter().any(|pattern| pattern.is_empty() || pattern.len() > topic::BYTES_MAX) {
+        let most = topic::BYTES_MAX;
+        return Err(Refusal::bad_request(format!("each of topicPatterns has 1 to {most} bytes")));
     }
     let count = give(context, Order::Unsubscribe { patterns, subject }).await?;
     Ok(Answer::json(200, &json!({ "unsubscribed": count })))

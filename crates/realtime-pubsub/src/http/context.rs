@@ -7,7 +7,7 @@ use axum::body::{Body, Bytes};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use fanfare_engine::Reply;
-use fanfare_model::{App, AppId};
+use fanfare_model::{AnonymisedAddress, App, AppId};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tokio::sync::oneshot;
 
@@ -26,6 +26,8 @@ pub(super) struct Context {
     pub(super) app: Arc<App>,
     pub(super) settings: Arc<AppSettings>,
     pub(super) query: String,
+    /// Where the request comes from. The gateway says it of every request.
+    pub(super) network: Option<AnonymisedAddress>,
     headers: HeaderMap,
 }
 
@@ -43,7 +45,8 @@ impl Context {
             return Err(Refusal::forbidden("the app requires TLS: use https://"));
         }
         let query = parts.uri.query().unwrap_or_default().to_owned();
-        Ok(Self { state, secure, app, settings, query, headers: parts.headers.clone() })
+        let network = parts.extensions.get().copied();
+        Ok(Self { state, secure, app, settings, query, network, headers: parts.headers.clone() })
     }
 
     pub(super) fn header(&self, name: &str) -> Option<&str> {

@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 
 use super::Answer;
 use super::context::{Context, ask, check, read};
+use crate::object::Object;
 use crate::permission::Action;
 use crate::refusal::Refusal;
 use crate::topic::{self, BROADCAST};
@@ -34,7 +35,8 @@ const RIGHT: &str = r#"the body is JSON: {"topic": "...", "message": <any value>
 pub(super) async fn publish(context: &Context, body: Body) -> Result<Answer, Refusal> {
     let grant = context.bearer().await?;
     let body = read(body).await?;
-    let request: Request<'_> = serde_json::from_slice(&body).map_err(|_| Refusal::bad_request(RIGHT))?;
+    let Object(request) =
+        serde_json::from_slice::<Object<Request<'_>>>(&body).map_err(|_| Refusal::bad_request(RIGHT))?;
     let topic = topic::parse(&request.topic).map_err(Refusal::bad_request)?;
     let kind = request.message_type.as_deref().filter(|kind| !kind.is_empty()).unwrap_or(BROADCAST);
     check(&grant, Action::Publish(topic.as_str()))?;
@@ -70,6 +72,10 @@ pub(super) async fn publish(context: &Context, body: Body) -> Result<Answer, Ref
     let published = ask(|reply| engine.publish(channel.clone(), draft, reply));
     let subscribers = status.await?.occupancy.subscribers;
     published.await?.map_err(refused)?;
+    if let Some(network) = context.network {
+        let now = (context.state.clock)().wall;
+        engine.published_from(&context.app.id, network, request.message.get().len() as u64, now);
+    }
     Ok(Answer::json(202, &json!({ "id": id, "subscribers": subscribers })))
 }
 

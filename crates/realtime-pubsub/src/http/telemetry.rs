@@ -15,6 +15,8 @@ const DAY: Duration = Duration::from_secs(86_400);
 const DAYS_MAX: u64 = DAYS_KEPT.as_secs() / DAY.as_secs();
 /// Topics in one answer.
 const TOPICS_MAX: usize = 100;
+/// Networks in one answer.
+const PUBLISHERS_MAX: usize = 100;
 /// Of connections from nobody knows where.
 const UNKNOWN_COUNTRY: &str = "ZZ";
 
@@ -30,6 +32,14 @@ pub(super) async fn aggregates(context: &Context, days: &str) -> Result<Answer, 
     body["connections"]["now"] = json!(told.connections_now);
     body["bucketSeconds"] = json!(told.resolution.as_secs());
     body["buckets"] = json!(buckets);
+    let publishers = told.publishers.iter().take(PUBLISHERS_MAX).map(|publisher| {
+        json!({
+            "network": publisher.network,
+            "messages": publisher.messages,
+            "bytes": publisher.bytes,
+        })
+    });
+    body["publishers"] = publishers.collect();
     Ok(of_app(context, body, (told.from.0, told.to.0)))
 }
 

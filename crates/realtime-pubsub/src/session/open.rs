@@ -94,9 +94,9 @@ impl Host {
             Err(Unverified::Refused(why)) => return Err(Refusal::unauthorized(why).into()),
             Err(Unverified::Wait(waiting)) => return Err(Unopened::Wait(waiting.0)),
         };
-        self.seats.come(&id, request.now.mono)?;
-        let most = settings.connections_per_subject_max;
-        let sit = |subject: &str| self.seats.sit(&id, subject, most, request.now.mono);
+        let (most, rates) = (settings.connections_per_subject_max, settings.handshakes);
+        self.seats.come(&id, rates.app, request.now.mono)?;
+        let sit = |subject: &str| self.seats.sit(&id, subject, most, rates.subject, request.now.mono);
         let seat = grant.subject.as_ref().map(|subject| sit(subject.as_str())).transpose()?;
         let mut random = [0; 8];
         (self.random)(&mut random);

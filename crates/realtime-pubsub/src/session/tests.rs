@@ -16,7 +16,7 @@ use super::TopicSession;
 use super::open::{AppLookup, Host, OpenRequest, Unopened};
 use crate::apps::{AppSettings, Apps};
 use crate::inbound::{Inbound, InboundMessage};
-use crate::seats::{Seats, SeatsLimits};
+use crate::seats::{HandshakeRates, Seats};
 use crate::token::{Algorithm, Material, VerificationKey, sign};
 
 const NOW: Now = Now { wall: Timestamp(1_700_000_000_000), mono: Duration::ZERO };
@@ -73,6 +73,7 @@ impl World {
                 presence: true,
                 payload_bytes_max: 100,
                 connections_per_subject_max: 2,
+                handshakes: HandshakeRates::default(),
             },
         )]);
         let backend = Arc::new(Backend::default());
@@ -80,7 +81,7 @@ impl World {
             apps: Arc::new(OneApp),
             settings: Arc::new(settings),
             inbound: backend.clone(),
-            seats: Seats::new(SeatsLimits::default()),
+            seats: Seats::default(),
             random: Box::new(|bytes| bytes.fill(0xab)),
         };
         Self { host: Arc::new(host), backend }
@@ -151,14 +152,14 @@ fn the_welcome_is_first_and_presence_last() {
         "say main welcome",
         "identify",
         "attach main",
-        "attach priv/abababababababab",
+        "attach priv/rbababababababab",
         "attach priv/me",
         "publish secure/inbound presence 0",
     ];
     assert_eq!(brief(&said), expected);
     let Command::Text(welcome) = &said[0] else { panic!("no welcome") };
     let welcome: Value = serde_json::from_slice(welcome).unwrap();
-    let connection = json!({ "id": "abababababababab", "appId": "app", "remoteAddress": "203.0.113.0" });
+    let connection = json!({ "id": "rbababababababab", "appId": "app", "remoteAddress": "203.0.113.0" });
     assert_eq!(welcome["data"]["connection"], connection);
 }
 

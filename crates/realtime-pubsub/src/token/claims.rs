@@ -5,8 +5,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{CLOCK_LEEWAY, Grant};
+use crate::object::Object;
 use crate::permission::Permissions;
-use crate::topic::SUBJECT_BYTES_MAX;
+use crate::topic::{self, SUBJECT_BYTES_MAX};
 
 /// Seconds beyond the year 5000 are a mistake: milliseconds, most likely.
 const SECONDS_MAX: f64 = 1e11;
@@ -23,7 +24,7 @@ struct Claims {
 }
 
 pub(super) fn read(payload: &[u8], issuers: &[Box<str>], now: Timestamp) -> Result<Grant, String> {
-    let claims: Claims = serde_json::from_slice(payload)
+    let Object(claims) = serde_json::from_slice::<Object<Claims>>(payload)
         .map_err(|_| "the token's payload is not a JSON object with each claim once")?;
     let expires = claims.exp.as_ref().ok_or("the token has no exp")?;
     if time(expires, "exp")? <= now {
@@ -58,6 +59,12 @@ fn subject(claim: Option<Value>) -> Result<Option<ClientId>, String> {
                 return Err(format!(
                     "the token's sub has more than {SUBJECT_BYTES_MAX} bytes, or control characters or '*' in it"
                 ));
+            }
+            if topic::is_taken(&text) {
+                return Err(
+                    "the token's sub would have the private topic of a connection, or of acknowledgements"
+                        .to_owned(),
+                );
             }
             ClientId::parse(&text).map(Some).map_err(|refusal| refusal.message.into_owned())
         }

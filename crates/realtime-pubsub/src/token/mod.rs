@@ -19,6 +19,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use crate::object::Object;
 use crate::permission::Permissions;
 use algorithm::is_mac;
 pub use algorithm::{Algorithm, Family, PublicKey};
@@ -147,7 +148,7 @@ pub fn verify(key: &VerificationKey, token: &str, now: Timestamp) -> Result<Gran
     else {
         return refused(malformed);
     };
-    let Ok(header) = serde_json::from_slice::<Header>(&header) else {
+    let Ok(Object(header)) = serde_json::from_slice::<Object<Header>>(&header) else {
         return refused("the token's header is not one of a JWT");
     };
     if header.crit.is_some() {

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::object::Object;
 use crate::topic::BROADCAST;
 
 /// What a client said.
@@ -45,7 +46,7 @@ struct Envelope<'a> {
     #[serde(borrow, rename = "type")]
     kind: Cow<'a, str>,
     #[serde(borrow)]
-    data: Option<Body<'a>>,
+    data: Option<Object<Body<'a>>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -68,11 +69,13 @@ struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 const WRONG: &str = "a frame is {\"type\":\"publish\",\"data\":{...}} with fields of their types";
 
 pub fn decode(text: &str) -> Result<Frame<'_>, Malformed> {
-    let envelope: Envelope<'_> = serde_json::from_str(text).map_err(|failure| match failure.classify() {
-        serde_json::error::Category::Data => Malformed::NotAFrame(WRONG),
-        _ => Malformed::NotJson,
-    })?;
-    let Body { topic, message_type, compress, payload, id } = envelope.data.unwrap_or_default();
+    let Object(envelope) =
+        serde_json::from_str::<Object<Envelope<'_>>>(text).map_err(|failure| match failure.classify() {
+            serde_json::error::Category::Data => Malformed::NotAFrame(WRONG),
+            _ => Malformed::NotJson,
+        })?;
+    let Body { topic, message_type, compress, payload, id } =
+        envelope.data.map(|Object(body)| body).unwrap_or_default();
     let topic =
         || topic.map(|Text(topic)| topic).ok_or(Malformed::NotAFrame("the frame's data names no topic"));
     let said = |message_type: Option<Text<'_>>| Said {

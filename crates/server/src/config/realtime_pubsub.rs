@@ -1,11 +1,12 @@
 //! `[apps.realtime_pubsub]`.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use fanfare_model::Limits;
-use fanfare_realtime_pubsub::AppSettings;
 use fanfare_realtime_pubsub::token::{Algorithm, Material, VerificationKey};
+use fanfare_realtime_pubsub::{AppSettings, HandshakeRates, Rate};
 use serde::{Deserialize, Serialize};
 
 use crate::outgoing::{BackendConfig, Outgoing, Target};
@@ -27,6 +28,11 @@ pub(crate) struct RealtimePubSubSection {
     /// Of one message; as much as `limits.message_bytes_max` by default, and at most.
     payload_bytes_max: Option<usize>,
     connections_per_subject_max: Option<usize>,
+    /// Handshakes in the long run, and how many of them may come at once.
+    handshakes_per_second: Option<NonZeroU32>,
+    handshakes_burst: Option<NonZeroU32>,
+    handshakes_per_subject_per_second: Option<NonZeroU32>,
+    handshakes_per_subject_burst: Option<NonZeroU32>,
     /// Back ends that are sent what clients send.
     #[serde(default)]
     webhooks: Vec<WebhookSection>,
@@ -125,7 +131,20 @@ impl RealtimePubSubSection {
             connections_per_subject_max: self
                 .connections_per_subject_max
                 .unwrap_or(CONNECTIONS_PER_SUBJECT_MAX),
+            handshakes: self.handshakes(),
         })
+    }
+
+    fn handshakes(&self) -> HandshakeRates {
+        let rate = |base: Rate, burst: Option<NonZeroU32>, per_second: Option<NonZeroU32>| Rate {
+            burst: burst.map_or(base.burst, |burst| f64::from(burst.get())),
+            per_second: per_second.map_or(base.per_second, |rate| f64::from(rate.get())),
+        };
+        let HandshakeRates { subject, app } = HandshakeRates::default();
+        HandshakeRates {
+            subject: rate(subject, self.handshakes_per_subject_burst, self.handshakes_per_subject_per_second),
+            app: rate(app, self.handshakes_burst, self.handshakes_per_second),
+        }
     }
 }
 
@@ -227,6 +246,7 @@ mod tests {
         for (text, named) in [
             (of(""), "client_key"),
             (of(&format!("admin = 1\n{KEY}")), "admin"),
+            (of(&format!("handshakes_burst = 0\n{KEY}")), "handshakes_burst"),
             (of(&format!("payload_bytes_max = 65537\n{KEY}")), "message_bytes_max"),
             (key("algorithms = [\"HS256\"]"), "key_file"),
             (key("key = \"s\"\nalgorithms = []"), "HS256"),

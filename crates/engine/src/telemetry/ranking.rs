@@ -1,20 +1,20 @@
-//! A day's busiest topics, in bounded memory.
+//! A day's busiest topics, or publishers' networks, in bounded memory.
 //!
-//! Up to twice as many topics as are kept are counted exactly. When there are more, the lesser half is
-//! let go, and the most that any of them could have had is remembered: a topic that appears later may
-//! have been among them, and says so by that much. A topic that stays is exact.
+//! Up to twice as many names as are kept are counted exactly. When there are more, the lesser half is
+//! let go, and the most that any of them could have had is remembered: a name that appears later may
+//! have been among them, and says so by that much. A name that stays is exact.
 
 use std::collections::HashMap;
 
 use super::{Topic, Traffic};
 
-/// Topics of one app and day that are sure to be kept; twice as many are while there is room.
-pub(super) const TOPICS_KEPT: usize = 256;
+/// Names of one app and day that are sure to be kept; twice as many are while there is room.
+pub(super) const NAMES_KEPT: usize = 256;
 
 #[derive(Default)]
-pub(super) struct Topics {
+pub(super) struct Ranking {
     entries: HashMap<Box<str>, Entry>,
-    /// The most messages that a topic that was let go can have had.
+    /// The most messages that a name that was let go can have had.
     missed_max: u64,
 }
 
@@ -27,17 +27,17 @@ struct Entry {
 }
 
 impl Entry {
-    /// No topic had more than this.
+    /// No name had more than this.
     fn at_most(&self) -> u64 {
         self.messages + self.missed_max
     }
 }
 
-impl Topics {
+impl Ranking {
     pub(super) fn add(&mut self, name: &str, traffic: &Traffic) {
         let entry = match self.entries.get_mut(name) {
             Some(entry) => entry,
-            // Who only listens makes no topic busy.
+            // Who only listens makes nothing busy.
             None if traffic.messages() == 0 => return,
             None => {
                 self.make_room();
@@ -51,20 +51,20 @@ impl Topics {
     }
 
     fn make_room(&mut self) {
-        if self.entries.len() < 2 * TOPICS_KEPT {
+        if self.entries.len() < 2 * NAMES_KEPT {
             return;
         }
         let mut all: Vec<_> = self.entries.drain().collect();
-        all.select_nth_unstable_by_key(TOPICS_KEPT, |(_, entry)| std::cmp::Reverse(entry.at_most()));
+        all.select_nth_unstable_by_key(NAMES_KEPT, |(_, entry)| std::cmp::Reverse(entry.at_most()));
         // The first of the lesser half is the largest of it.
-        self.missed_max = self.missed_max.max(all[TOPICS_KEPT].1.at_most());
-        all.truncate(TOPICS_KEPT);
+        self.missed_max = self.missed_max.max(all[NAMES_KEPT].1.at_most());
+        all.truncate(NAMES_KEPT);
         self.entries.extend(all);
     }
 }
 
-/// The topics of some days as one list, the busiest first.
-pub(super) fn merged<'a>(days: impl Iterator<Item = &'a Topics>) -> Vec<Topic> {
+/// The names of some days as one list, the busiest first.
+pub(super) fn merged<'a>(days: impl Iterator<Item = &'a Ranking>) -> Vec<Topic> {
     let mut all: HashMap<&str, Entry> = HashMap::new();
     for (name, entry) in days.flat_map(|day| &day.entries) {
         let sum = all.entry(name).or_default();
