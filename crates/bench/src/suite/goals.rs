@@ -23,7 +23,7 @@ struct Goal {
     origin: &'static str,
 }
 
-const UWS: &str = "uWebSockets, on the issue's two-core machine";
+const UWS: &str = "uWebSockets, on another two-core machine";
 
 const fn goal(case: &'static str, figure: &'static str, limit: Limit) -> Goal {
     Goal { case, figure, limit, origin: "" }
