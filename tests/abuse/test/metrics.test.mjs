@@ -30,7 +30,7 @@ test('every promised metric is there, no other is, and what happened shows', asy
   assert.equal(value(text, 'fanfare_transports'), 1);
   assert.ok(text.endsWith('# EOF\n'));
   const labels = new Set([...text.matchAll(/\{([^}]*)\}/g)].flatMap(([, all]) => all.split(',').map((one) => one.split('=')[0])));
-  assert.deepEqual([...labels], ['reason']);
+  assert.deepEqual([...labels].sort(), ['kind', 'reason']);
   assert.equal(/canary/.test(text), false);
   wire.destroy();
 });
