@@ -25,11 +25,40 @@ pub(crate) struct Publisher {
     pub(crate) acked: u64,
     /// When its last burst left, for the latency of an ACK with one message in flight.
     pub(crate) sent_ns: u64,
+    /// Where ACKs are in order within a channel only: the next one of each. A publisher goes round its channels,
+    /// so message n is on channel n modulo their number. Empty: in order over all.
+    lanes: Vec<u64>,
 }
 
 impl Publisher {
+    pub(crate) fn acked_by_channel(channels: usize) -> Self {
+        Self { lanes: (0..channels as u64).collect(), ..Self::default() }
+    }
+
     pub(crate) fn in_flight(&self) -> u64 {
         self.sent - self.acked
+    }
+
+    /// The number that an ACK must begin with, given the one that it begins with.
+    fn next_ack(&self, first: u64) -> u64 {
+        match self.lanes.len() as u64 {
+            0 => self.acked,
+            lanes => self.lanes[(first % lanes) as usize],
+        }
+    }
+
+    /// Takes an ACK of `count` messages. False when they are not the next ones, or were never sent.
+    fn settle(&mut self, first: u64, count: u64) -> bool {
+        let in_order = first == self.next_ack(first) && (1..=self.in_flight()).contains(&count);
+        if !in_order || first + count > self.sent {
+            return false;
+        }
+        self.acked += count;
+        let lanes = self.lanes.len() as u64;
+        if lanes > 0 {
+            self.lanes[(first % lanes) as usize] += lanes;
+        }
+        true
     }
 }
 
@@ -160,16 +189,16 @@ impl Desk {
         match control.action {
             action::ACK if client < self.publishers.len() => {
                 let publisher = &mut self.publishers[client];
-                let in_order = control.msg_serial == publisher.acked as i64
-                    && (1..=publisher.in_flight() as i64).contains(&control.count);
-                if in_order {
-                    publisher.acked += control.count as u64;
+                // A negative number is as wrong as one that is too large.
+                let (first, count) = (control.msg_serial as u64, control.count as u64);
+                if publisher.settle(first, count) {
                     if self.sample.is_some() {
                         self.ack_latency.record(now_ns.saturating_sub(publisher.sent_ns));
                     }
                 } else {
-                    let (serial, count, acked) = (control.msg_serial, control.count, publisher.acked);
-                    self.note(client, format!("ACK of {count} from {serial} where {acked} was next"));
+                    let (serial, count) = (control.msg_serial, control.count);
+                    let next = publisher.next_ack(first);
+                    self.note(client, format!("ACK of {count} from {serial} where {next} was next"));
                 }
             }
             action::ATTACHED if control.tells_of_a_gap() => self.told(client, &control),
@@ -297,6 +326,25 @@ mod tests {
         }
         desk.frame(0, br#"{"action":2,"msgSerial":2,"count":1,"error":{"code":40160}}"#, 1);
         assert_eq!((desk.publishers[0].acked, desk.ledger.faults.errors), (2, 3));
+    }
+
+    #[test]
+    fn acks_by_channel_count_in_order_within_each() {
+        let mut desk = Desk::new(Format::RealtimePubsub, LEN, 1, 3, 1);
+        desk.publishers[0] = Publisher { sent: 8, ..Publisher::acked_by_channel(3) };
+        let mut ack = |id: i64| {
+            let text = format!(r#"{{"topic":"priv/acks","messageType":"ack","data":{{"data":"{id}"}}}}"#);
+            desk.frame(0, text.as_bytes(), 1);
+            (desk.publishers[0].acked, desk.ledger.faults.errors)
+        };
+        for (at, id) in [1, 4, 0, 2, 7].into_iter().enumerate() {
+            assert_eq!(ack(id), (at as u64 + 1, 0));
+        }
+        // Again, one too early, never sent, and no number of a message.
+        for (at, wrong) in [7, 6, 10, -1].into_iter().enumerate() {
+            assert_eq!(ack(wrong), (5, at as u64 + 1));
+        }
+        assert_eq!(ack(3), (6, 4));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use anyhow::Result;
 
 use crate::{
     client::Spec,
-    desk::Desk,
+    desk::{Desk, Publisher},
     histogram::Histogram,
     limits,
     observe::Observed,
@@ -118,6 +118,9 @@ impl Traffic {
         limits::allow_files(plan.publishers + subscribers + 100)?;
         let mut swarm = Swarm::new(plan.target, &plan.path, plan.format)?;
         let mut desk = Desk::new(plan.format, plan.payload, plan.publishers, plan.channels, plan.per_channel);
+        if plan.format.acks_by_channel() && plan.roam {
+            desk.publishers.fill(Publisher::acked_by_channel(plan.channels));
+        }
         let stalls =
             |subscriber: usize| plan.stall_every.is_some_and(|every| subscriber.is_multiple_of(every));
         if plan.stall_every.is_some() {

@@ -35,6 +35,11 @@ impl Format {
         }
     }
 
+    /// Whether ACKs are in order within a channel only, and not over a connection.
+    pub(crate) fn acks_by_channel(self) -> bool {
+        self == Format::RealtimePubsub
+    }
+
     pub(crate) fn opcode(self) -> u8 {
         match self {
             Format::Json | Format::RealtimePubsub => frame::TEXT,
