@@ -172,6 +172,8 @@ pub struct Draft {
     pub idempotent: bool,
     pub connection_id: Option<ConnectionId>,
     pub messages: Vec<Message>,
+    /// Bytes of the messages that limits do not count: the protocol says them, and limits them itself.
+    pub uncounted: usize,
     pub ephemeral: bool,
 }
 

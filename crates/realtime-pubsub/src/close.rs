@@ -27,6 +27,8 @@ pub(crate) const NEEDS_TLS: Close = close(1008, "This topic is for connections w
 pub(crate) const TOO_MANY_TOPICS: Close = close(1008, "Too many topics are subscribed on this connection!");
 pub(crate) const APP_GONE: Close = close(1008, "The app is not available any more!");
 pub(crate) const TOO_LARGE: Close = close(1009, "The payload is larger than this app allows!");
+pub(crate) const TYPE_OR_ID_TOO_LARGE: Close =
+    close(1009, "A messageType and an id have 1024 bytes at most!");
 pub(crate) const INTERNAL: Close = close(1011, "The server failed!");
 pub(crate) const RESTART: Close = close(1012, "The server restarts, please reconnect!");
 pub(crate) const OVERRUN: Close =
@@ -74,6 +76,7 @@ mod tests {
             TOO_MANY_TOPICS,
             APP_GONE,
             TOO_LARGE,
+            TYPE_OR_ID_TOO_LARGE,
             INTERNAL,
             RESTART,
             OVERRUN,

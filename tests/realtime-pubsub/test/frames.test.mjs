@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { after, before } from 'node:test';
 import { Server } from '../../lib/server.mjs';
 import { OP, deflate, frame } from '../../lib/socket.mjs';
-import { EVERYTHING, PUBLISH_ALL, Peer, clientToken, test, unique, within } from '../pubsub.mjs';
+import { EVERYTHING, PUBLISH_ALL, Peer, call, clientToken, test, unique, within } from '../pubsub.mjs';
 
 let server;
 before(async () => (server = await Server.start()));
@@ -63,6 +63,8 @@ const rows = [
   ['compress that is a number', data('message', { compress: 1 }), 1003],
   ['compress that is text', data('message', { compress: 'yes' }), 1003],
   ['a payload that is too large', data('message', { payload: 'x'.repeat(65_536) }), 1009],
+  ['a messageType that is too long', data('message', { messageType: 'x'.repeat(1025) }), { code: 1009, reason: 'A messageType and an id have 1024 bytes at most!' }],
+  ['an id that is too long', data('message', { id: ['x'.repeat(1025)] }), 1009],
   ['a frame that is too large', data('message', { payload: 'x'.repeat(600_000) }), 1009],
   ['another connection\'s private topic', data('subscribe', { topic: 'priv/0123456789abcdef' }), { code: 1008, reason: 'Subscription to private topic is forbidden!' }],
   ['a secure topic', data('subscribe', { topic: 'secure/x' }), { code: 1008, reason: 'Subscription to secure topic is forbidden!' }, [PUBLISH_ALL]],
@@ -107,6 +109,23 @@ test('what may be left out, and null, mean the defaults', async (t) => {
     assert.equal(heard.data.payload, null);
     assert.equal('id' in heard.data, false);
   }
+});
+
+test('the largest payload fits, whatever stands beside it', async (t) => {
+  const most = 'x'.repeat(65_534); // and two quotes
+  const beside = { messageType: 't'.repeat(500), id: 'i'.repeat(500), compress: true };
+  // As many permissions as a token has room for: those on secure/inbound are told them.
+  const permissions = [...EVERYTHING, ...Array.from({ length: 150 }, (_, n) => `realtime:publisher:write:topic:one/of/many/topics/${n}`)];
+  const peer = await Peer.open(server, { token: clientToken(server, permissions, { sub: unique('s'.repeat(200)) }) });
+  t.after(() => peer.close());
+  for (const topic of ['secure/inbound', 'large']) peer.subscribe(topic);
+  peer.say({ type: 'message', data: { payload: most, ...beside } });
+  assert.deepEqual((await peer.on('secure/inbound', beside.messageType)).data.client.permissions, permissions);
+  peer.publish('large', most, beside);
+  assert.equal((await peer.on('large')).data.payload, most);
+  const body = { topic: 'large', message: most, messageType: beside.messageType };
+  assert.equal((await call(server, 'POST', `/api/topics/${server.appId}/publish`, { token: server.adminToken, body })).status, 202);
+  assert.equal((await peer.on('large')).data, most);
 });
 
 test('payloads and ids arrive as they were sent', async (t) => {

@@ -113,6 +113,7 @@ test('every wrong body of a publish says what would be right', async () => {
     ['{"topic":"secure/inbound","message":1,"messageType":"presence"}', 403, /server/],
     ['{"topic":"priv/acks","message":1}', 403, /server/],
     [JSON.stringify({ topic: 'x', message: 'y'.repeat(65_600) }), 413, /65536/],
+    [JSON.stringify({ topic: 'x', message: 1, messageType: 'y'.repeat(1025) }), 413, /1024/],
     [JSON.stringify({ topic: 'x', message: 'y'.repeat(1_100_000) }), 413, /1048576/],
   ]) {
     assertRefused(await publish({ token, raw }), status, words);

@@ -143,6 +143,7 @@ impl Speaker {
             },
             connection_id: behalf.map(|b| b.connection.clone()),
             messages,
+            uncounted: 0,
             ephemeral: self.ephemeral || ephemeral > 0,
         })
     }

@@ -56,7 +56,7 @@ impl AblySession {
         let idempotent = chosen.is_some();
         let id = chosen.unwrap_or_else(|| self.own_id(serial));
         let ephemeral = is_ephemeral(frame, &messages)?;
-        Ok((key, Draft { id, idempotent, connection_id: connection, messages, ephemeral }))
+        Ok((key, Draft { id, idempotent, connection_id: connection, messages, uncounted: 0, ephemeral }))
     }
 
     /// What a frame's items are called when their publisher calls them nothing.

@@ -225,6 +225,7 @@ fn check(draft: &Draft, channel: &Channel) -> Result<(), ErrorInfo> {
         return Err(error::too_many_messages(format!("{} of at most {most}", draft.messages.len())));
     }
     let size: usize = draft.messages.iter().map(Message::size).sum();
+    let size = size.saturating_sub(draft.uncounted);
     if size > limits.message_bytes_max {
         return Err(too_large(size, limits.message_bytes_max));
     }

@@ -74,6 +74,7 @@ impl Owner {
                 idempotent: false,
                 connection_id: None,
                 messages: vec![message],
+                uncounted: 0,
                 ephemeral: false,
             };
             let owner = self.shared.owner_of(&channel);

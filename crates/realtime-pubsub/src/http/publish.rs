@@ -16,7 +16,7 @@ use crate::object::Object;
 use crate::permission::Action;
 use crate::refusal::Refusal;
 use crate::topic::{self, BROADCAST};
-use crate::wire::{self, Extras};
+use crate::wire::{self, Extras, TYPE_AND_ID_BYTES_MAX};
 
 #[derive(Deserialize)]
 struct Request<'a> {
@@ -47,6 +47,9 @@ pub(super) async fn publish(context: &Context, body: Body) -> Result<Answer, Ref
     if request.message.get().len() > most {
         return Err(Refusal::too_large(format!("a message has {most} bytes at most")));
     }
+    if kind.len() > TYPE_AND_ID_BYTES_MAX {
+        return Err(Refusal::too_large(format!("a messageType has {TYPE_AND_ID_BYTES_MAX} bytes at most")));
+    }
     let rule = context.app.rules.of(&topic);
     if rule.tls_only && !context.secure {
         return Err(Refusal::forbidden("this topic is for requests with TLS"));
@@ -62,6 +65,7 @@ pub(super) async fn publish(context: &Context, body: Body) -> Result<Answer, Ref
         id: id.as_str().into(),
         idempotent: false,
         connection_id: None,
+        uncounted: wire::uncounted(&message),
         messages: vec![message],
         ephemeral: false,
     };

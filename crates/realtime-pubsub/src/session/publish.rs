@@ -9,7 +9,7 @@ use crate::close::{self, Close};
 use crate::inbound::InboundMessage;
 use crate::permission::Action;
 use crate::topic;
-use crate::wire::{self, Extras, Said};
+use crate::wire::{self, Extras, Said, TYPE_AND_ID_BYTES_MAX};
 
 #[derive(Clone, Copy)]
 pub(super) enum Change {
@@ -60,7 +60,11 @@ impl TopicSession {
 
     fn check_size(&self, said: &Said<'_>) -> Result<(), Close> {
         let size = said.payload.map_or(0, |payload| payload.get().len());
-        if size > self.settings.payload_bytes_max { Err(close::TOO_LARGE) } else { Ok(()) }
+        let beside = said.message_type.len() + said.id.map_or(0, |id| id.get().len());
+        if size > self.settings.payload_bytes_max {
+            return Err(close::TOO_LARGE);
+        }
+        if beside > TYPE_AND_ID_BYTES_MAX { Err(close::TYPE_OR_ID_TOO_LARGE) } else { Ok(()) }
     }
 
     fn say(&mut self, topic: ChannelName, said: &Said<'_>, out: &mut Outputs) {
@@ -90,6 +94,7 @@ impl TopicSession {
             id: format!("{}:{number}", self.connection).into(),
             idempotent: false,
             connection_id: Some(self.connection.clone()),
+            uncounted: wire::uncounted(message),
             messages: vec![std::mem::take(message)],
             ephemeral: false,
         };

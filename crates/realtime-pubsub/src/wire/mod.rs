@@ -17,6 +17,9 @@ pub(crate) use frame_out::{ack, welcome};
 use fanfare_model::{Data, Message};
 use serde_json::value::RawValue;
 
+/// A message's type and its id, together.
+pub(crate) const TYPE_AND_ID_BYTES_MAX: usize = 1_024;
+
 /// A JSON value as the data of a message: strings are text, everything else is JSON in text.
 pub(crate) fn data_of(payload: Option<&RawValue>) -> (Data, Option<Box<str>>) {
     let Some(payload) = payload else { return (Data::None, None) };
@@ -30,6 +33,11 @@ pub(crate) fn data_of(payload: Option<&RawValue>) -> (Data, Option<Box<str>>) {
         "null" => (Data::None, None),
         json => (Data::Text(json.into()), Some("json".into())),
     }
+}
+
+/// What of a message limits do not count: everything but the payload.
+pub(crate) fn uncounted(message: &Message) -> usize {
+    message.size() - message.data.len()
 }
 
 /// The message of a payload under a name.

@@ -1,6 +1,6 @@
 //! `[apps.realtime_pubsub]`.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
@@ -27,7 +27,7 @@ pub(crate) struct RealtimePubSubSection {
     presence: Option<bool>,
     /// Of one message; as much as `limits.message_bytes_max` by default, and at most.
     payload_bytes_max: Option<usize>,
-    connections_per_subject_max: Option<usize>,
+    connections_per_subject_max: Option<NonZeroUsize>,
     /// Handshakes in the long run, and how many of them may come at once.
     handshakes_per_second: Option<NonZeroU32>,
     handshakes_burst: Option<NonZeroU32>,
@@ -130,7 +130,7 @@ impl RealtimePubSubSection {
             payload_bytes_max,
             connections_per_subject_max: self
                 .connections_per_subject_max
-                .unwrap_or(CONNECTIONS_PER_SUBJECT_MAX),
+                .map_or(CONNECTIONS_PER_SUBJECT_MAX, NonZeroUsize::get),
             handshakes: self.handshakes(),
         })
     }
@@ -246,6 +246,7 @@ mod tests {
         for (text, named) in [
             (of(""), "client_key"),
             (of(&format!("admin = 1\n{KEY}")), "admin"),
+            (of(&format!("connections_per_subject_max = 0\n{KEY}")), "connections_per_subject_max"),
             (of(&format!("handshakes_burst = 0\n{KEY}")), "handshakes_burst"),
             (of(&format!("payload_bytes_max = 65537\n{KEY}")), "message_bytes_max"),
             (key("algorithms = [\"HS256\"]"), "key_file"),

@@ -96,6 +96,7 @@ pub(super) fn draft(connection: &ConnectionId, payload: &str, idempotent: bool) 
         idempotent,
         connection_id: Some(connection.clone()),
         messages: payload.split(',').map(message).collect(),
+        uncounted: 0,
         ephemeral: false,
     }
 }
