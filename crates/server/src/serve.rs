@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -89,8 +89,9 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<()> {
     )?;
     gateway.also_measure(topics.outgoing.measure());
     let dev = dev.as_ref();
+    let told = signals()?;
     announce(args, dev, address, plain.is_none(), metrics_at, gateway.clock().now().wall);
-    let ended = until_told(args, &gateway, &*store, &topics, certificates.as_deref(), dev);
+    let ended = until_told(args, &gateway, &*store, &topics, certificates.as_deref(), dev, &told);
     tracing::info!("draining: clients are told to reconnect");
     gateway.drain(DRAIN_TIMEOUT);
     topics.outgoing.close(DRAIN_TIMEOUT);
@@ -192,9 +193,8 @@ fn until_told(
     topics: &Topics,
     certificates: Option<&Certificates>,
     dev: Option<&DevApp>,
+    told: &Receiver<Told>,
 ) -> anyhow::Result<()> {
-    let (tell, told) = channel();
-    std::thread::Builder::new().name("signals".into()).spawn(move || signals(&tell))?;
     let mut expired_at = gateway.clock().now().mono;
     loop {
         match told.recv_timeout(WATCH_INTERVAL) {
@@ -222,26 +222,30 @@ enum Told {
     Reload,
 }
 
-fn signals(tell: &std::sync::mpsc::Sender<Told>) {
+/// From here on a signal is an order, and no longer the process's end: to be called before anyone is told
+/// that the server is there.
+fn signals() -> anyhow::Result<Receiver<Told>> {
     use tokio::signal::unix::{SignalKind, signal};
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
-    runtime.block_on(async {
-        let (Ok(mut term), Ok(mut int), Ok(mut hup)) =
-            (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()))
-        else {
-            return;
-        };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let entered = runtime.enter();
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut hup = signal(SignalKind::hangup())?;
+    drop(entered);
+    let (tell, told) = channel();
+    let listen = async move {
         loop {
-            let told = tokio::select! {
+            let order = tokio::select! {
                 _ = term.recv() => Told::Stop,
                 _ = int.recv() => Told::Stop,
                 _ = hup.recv() => Told::Reload,
             };
-            if tell.send(told).is_err() {
+            if tell.send(order).is_err() {
                 return;
             }
         }
-    });
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(move || runtime.block_on(listen))?;
+    Ok(told)
 }
 
 /// A configuration that is wrong changes nothing.
