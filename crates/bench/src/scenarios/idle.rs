@@ -35,7 +35,7 @@ pub(crate) fn run(args: &IdleArgs) -> Result<Report> {
     let observed = args.target.observed().context("idle measures memory: it needs --server-pid")?;
     let mut report = Report::new(format!("idle {} x{}", args.target.format.name(), args.connections));
     let target = args.target.address()?;
-    let mut swarm = Swarm::new(target, &args.target.key, args.target.format)?;
+    let mut swarm = Swarm::new(target, &args.target.path()?, args.target.format)?;
     let prefix = format!("bench-{}", fresh_word());
     let before = observed.rss_kib()?;
     let specs = (0..args.connections).map(|client| Spec {
