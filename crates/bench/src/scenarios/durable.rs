@@ -51,6 +51,7 @@ pub(crate) fn run(args: &DurableArgs) -> Result<Report> {
         roam: false,
         payload: args.payload,
         pace: Pace::Full { window: 1, lag: 1, burst: 1 },
+        spin: true,
         ..base_plan(&args.target)?
     };
     let mut traffic = Traffic::open(plan)?;
